@@ -1,0 +1,1 @@
+//! fill-audit: settle how a photo service should run FLUX.1-Fill-dev.
