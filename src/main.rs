@@ -1,2 +1,5 @@
-//! Parse, run, print the error chain, exit code.
+//! Parses, runs, prints the error chain, and sets the exit code.
+
+use fill_audit as _;
+
 fn main() {}

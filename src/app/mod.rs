@@ -1,0 +1,1 @@
+//! The eframe application: drains messages, runs `update`, performs effects.

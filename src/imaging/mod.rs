@@ -1,0 +1,1 @@
+//! Pixels: codecs, resizing, mask morphology, compositing, differences, colour.

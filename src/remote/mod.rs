@@ -1,0 +1,1 @@
+//! A matrix on another machine: HTTP worker, its client, Cloud Run jobs.

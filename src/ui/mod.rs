@@ -1,0 +1,1 @@
+//! Everything that draws: panels, grid, comparison canvas and its shader, mask lab, review, approval.
