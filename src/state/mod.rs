@@ -8,6 +8,7 @@ pub mod compose;
 pub mod look;
 pub mod pivot;
 pub mod run_view;
+pub mod settings;
 mod update;
 
 pub use update::update;
@@ -19,6 +20,7 @@ use compose::{ComposeForm, Estimate, FieldProblem, RunRequest};
 use look::Look;
 use pivot::Pivot;
 use run_view::{LiveRun, RunView};
+use settings::Settings;
 use std::path::PathBuf;
 
 /// The five pages.
@@ -107,10 +109,8 @@ pub struct AppState {
     pub is_left_folded: bool,
     /// Whether the right panel is out.
     pub is_right_folded: bool,
-    /// Light instead of dark.
-    pub is_light: bool,
-    /// Size of the interface, 0.5 to 3.
-    pub ui_scale: f32,
+    /// What is kept between sessions of the program.
+    pub settings: Settings,
     next_id: u64,
 }
 
@@ -137,6 +137,10 @@ pub enum Msg {
     HoldReference(bool),
     /// A message was closed.
     CloseToast(u64),
+    /// A folder is to be chosen.
+    ChooseFolder(FolderFor),
+    /// The settings were changed.
+    SetSettings(Box<Settings>),
 }
 
 /// What ended in the background.
@@ -231,8 +235,14 @@ pub enum Effect {
 
 impl AppState {
     /// The state at start.
-    pub fn new() -> Self {
-        Self { ui_scale: 1.0, devices: vec!["cpu".to_owned()], ..Self::default() }
+    pub fn new(settings: Settings) -> Self {
+        let settings = settings.sane();
+        let compose = ComposeForm {
+            runs_dir: settings.runs_dir.clone(),
+            models_dir: settings.models_dir.clone(),
+            ..ComposeForm::default()
+        };
+        Self { settings, compose, devices: vec!["cpu".to_owned()], ..Self::default() }
     }
 
     /// Adds a message.

@@ -46,6 +46,18 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             }
             Vec::new()
         }
+        Msg::ChooseFolder(purpose) => vec![Effect::ChooseFolder(purpose)],
+        Msg::SetSettings(settings) => {
+            let settings = settings.sane();
+            if settings.runs_dir != state.settings.runs_dir {
+                state.compose.runs_dir.clone_from(&settings.runs_dir);
+            }
+            if settings.models_dir != state.settings.models_dir {
+                state.compose.models_dir.clone_from(&settings.models_dir);
+            }
+            state.settings = settings;
+            Vec::new()
+        }
         Msg::CloseToast(id) => {
             state.toasts.retain(|toast| toast.id != id);
             Vec::new()
@@ -78,7 +90,7 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
         Command::GoTo(page) => {
             state.page = page;
             match page {
-                Page::Inbox => vec![Effect::ListInbox(PathBuf::from(&state.compose.runs_dir))],
+                Page::Inbox => vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))],
                 Page::Compose => check_form(state),
                 _ => Vec::new(),
             }
@@ -86,7 +98,7 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
         Command::OpenRunFolder => vec![Effect::ChooseFolder(FolderFor::Run)],
         Command::Reload => match &state.run {
             Some(view) if state.page == Page::Run => vec![Effect::OpenRun(view.dir.clone())],
-            _ => vec![Effect::ListInbox(PathBuf::from(&state.compose.runs_dir))],
+            _ => vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))],
         },
         Command::Help => {
             state.is_help_open = !state.is_help_open;
@@ -105,15 +117,15 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
             Vec::new()
         }
         Command::ToggleTheme => {
-            state.is_light = !state.is_light;
+            state.settings.is_light = !state.settings.is_light;
             Vec::new()
         }
         Command::LargerText => {
-            state.ui_scale = (state.ui_scale + 0.1).min(3.0);
+            state.settings.ui_scale = (state.settings.ui_scale + 0.1).min(3.0);
             Vec::new()
         }
         Command::SmallerText => {
-            state.ui_scale = (state.ui_scale - 0.1).max(0.5);
+            state.settings.ui_scale = (state.settings.ui_scale - 0.1).max(0.5);
             Vec::new()
         }
         Command::Quit => vec![Effect::Quit],
