@@ -6,6 +6,7 @@
 pub mod cell;
 pub mod document;
 pub mod ids;
+pub mod mask_recipe;
 pub mod matrix;
 pub mod prompt;
 pub mod run;

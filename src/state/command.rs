@@ -160,7 +160,11 @@ pub struct Shortcut {
 }
 
 const fn key(key: Key) -> Shortcut {
-    Shortcut { ctrl: false, shift: false, key }
+    Shortcut {
+        ctrl: false,
+        shift: false,
+        key,
+    }
 }
 
 const fn letter(letter: char) -> Shortcut {
@@ -168,15 +172,27 @@ const fn letter(letter: char) -> Shortcut {
 }
 
 const fn shift(key: Key) -> Shortcut {
-    Shortcut { ctrl: false, shift: true, key }
+    Shortcut {
+        ctrl: false,
+        shift: true,
+        key,
+    }
 }
 
 const fn ctrl(letter: char) -> Shortcut {
-    Shortcut { ctrl: true, shift: false, key: Key::Char(letter) }
+    Shortcut {
+        ctrl: true,
+        shift: false,
+        key: Key::Char(letter),
+    }
 }
 
 const fn ctrl_shift(letter: char) -> Shortcut {
-    Shortcut { ctrl: true, shift: true, key: Key::Char(letter) }
+    Shortcut {
+        ctrl: true,
+        shift: true,
+        key: Key::Char(letter),
+    }
 }
 
 impl std::fmt::Display for Shortcut {
@@ -222,8 +238,15 @@ pub enum Menu {
 
 impl Menu {
     /// All menus in their order.
-    pub const ALL: [Self; 7] =
-        [Self::File, Self::Go, Self::View, Self::Compare, Self::Review, Self::Run, Self::Help];
+    pub const ALL: [Self; 7] = [
+        Self::File,
+        Self::Go,
+        Self::View,
+        Self::Compare,
+        Self::Review,
+        Self::Run,
+        Self::Help,
+    ];
 
     /// The menu's title.
     pub fn title(self) -> &'static str {
@@ -258,7 +281,12 @@ const fn row(
     name: &'static str,
     keys: &'static [Shortcut],
 ) -> CommandInfo {
-    CommandInfo { command, name, menu, keys }
+    CommandInfo {
+        command,
+        name,
+        menu,
+        keys,
+    }
 }
 
 /// The table. Blind digits share keys with verdicts: [`command_for`] asks which mode is on.
@@ -266,12 +294,42 @@ pub const COMMANDS: &[CommandInfo] = &[
     row(C::GoTo(Page::Inbox), Menu::File, "Inbox", &[ctrl('1')]),
     row(C::GoTo(Page::Run), Menu::File, "Run", &[ctrl('2')]),
     row(C::GoTo(Page::MaskLab), Menu::File, "Mask lab", &[ctrl('3')]),
-    row(C::GoTo(Page::Compose), Menu::File, "Compose a run", &[ctrl('4')]),
-    row(C::GoTo(Page::Settings), Menu::File, "Settings", &[ctrl('5')]),
-    row(C::OpenRunFolder, Menu::File, "Open a run's folder…", &[ctrl('o')]),
-    row(C::Reload, Menu::File, "Read the run again", &[ctrl('r'), key(Key::F(5))]),
-    row(C::ExportView, Menu::File, "Export this view as PNG", &[ctrl('e')]),
-    row(C::ExportSheet, Menu::File, "Export a contact sheet", &[ctrl_shift('e')]),
+    row(
+        C::GoTo(Page::Compose),
+        Menu::File,
+        "Compose a run",
+        &[ctrl('4')],
+    ),
+    row(
+        C::GoTo(Page::Settings),
+        Menu::File,
+        "Settings",
+        &[ctrl('5')],
+    ),
+    row(
+        C::OpenRunFolder,
+        Menu::File,
+        "Open a run's folder…",
+        &[ctrl('o')],
+    ),
+    row(
+        C::Reload,
+        Menu::File,
+        "Read the run again",
+        &[ctrl('r'), key(Key::F(5))],
+    ),
+    row(
+        C::ExportView,
+        Menu::File,
+        "Export this view as PNG",
+        &[ctrl('e')],
+    ),
+    row(
+        C::ExportSheet,
+        Menu::File,
+        "Export a contact sheet",
+        &[ctrl_shift('e')],
+    ),
     row(C::Quit, Menu::File, "Quit", &[ctrl('q')]),
     row(C::Left, Menu::Go, "Previous column", &[key(Key::Left)]),
     row(C::Right, Menu::Go, "Next column", &[key(Key::Right)]),
@@ -279,74 +337,325 @@ pub const COMMANDS: &[CommandInfo] = &[
     row(C::Down, Menu::Go, "Next row", &[key(Key::Down)]),
     row(C::PreviousPage, Menu::Go, "Previous page", &[letter(',')]),
     row(C::NextPage, Menu::Go, "Next page", &[letter('.')]),
-    row(C::NextUnreviewed, Menu::Go, "Next unreviewed cell", &[letter('n')]),
+    row(
+        C::NextUnreviewed,
+        Menu::Go,
+        "Next unreviewed cell",
+        &[letter('n')],
+    ),
     row(C::FullScreen, Menu::Go, "Full screen", &[key(Key::Enter)]),
     row(C::Back, Menu::Go, "Back", &[key(Key::Escape)]),
-    row(C::AutoCycle, Menu::Go, "Cycle along the columns", &[letter('c')]),
-    row(C::ToggleMaskBox, Menu::View, "Mask's box or whole image", &[letter('m')]),
+    row(
+        C::AutoCycle,
+        Menu::Go,
+        "Cycle along the columns",
+        &[letter('c')],
+    ),
+    row(
+        C::ToggleMaskBox,
+        Menu::View,
+        "Mask's box or whole image",
+        &[letter('m')],
+    ),
     row(C::Fit, Menu::View, "Fit the whole image", &[letter('f')]),
-    row(C::ActualSize, Menu::View, "100 % at the cursor", &[letter('z')]),
-    row(C::ZoomIn, Menu::View, "Zoom in", &[letter('+'), letter('=')]),
+    row(
+        C::ActualSize,
+        Menu::View,
+        "100 % at the cursor",
+        &[letter('z')],
+    ),
+    row(
+        C::ZoomIn,
+        Menu::View,
+        "Zoom in",
+        &[letter('+'), letter('=')],
+    ),
     row(C::ZoomOut, Menu::View, "Zoom out", &[shift(Key::Char('-'))]),
-    row(C::CycleOverlay, Menu::View, "Next mask overlay", &[letter('o')]),
+    row(
+        C::CycleOverlay,
+        Menu::View,
+        "Next mask overlay",
+        &[letter('o')],
+    ),
     row(C::Loupe, Menu::View, "Loupe", &[letter('l')]),
     row(C::CycleChannel, Menu::View, "Next channel", &[letter('h')]),
-    row(C::ExposureUp, Menu::View, "Exposure up half a stop", &[letter('e')]),
-    row(C::ExposureDown, Menu::View, "Exposure down half a stop", &[shift(Key::Char('e'))]),
-    row(C::SwapAxes, Menu::View, "Swap rows and columns", &[letter('s')]),
+    row(
+        C::ExposureUp,
+        Menu::View,
+        "Exposure up half a stop",
+        &[letter('e')],
+    ),
+    row(
+        C::ExposureDown,
+        Menu::View,
+        "Exposure down half a stop",
+        &[shift(Key::Char('e'))],
+    ),
+    row(
+        C::SwapAxes,
+        Menu::View,
+        "Swap rows and columns",
+        &[letter('s')],
+    ),
     row(C::ToggleLeftPanel, Menu::View, "Left panel", &[ctrl('b')]),
     row(C::ToggleRightPanel, Menu::View, "Right panel", &[ctrl('i')]),
-    row(C::ToggleTheme, Menu::View, "Dark or light theme", &[ctrl('t')]),
-    row(C::LargerText, Menu::View, "Larger interface", &[ctrl('+'), ctrl('=')]),
-    row(C::SmallerText, Menu::View, "Smaller interface", &[ctrl('-')]),
-    row(C::HoldReference, Menu::Compare, "Show the reference (hold)", &[key(Key::Space)]),
-    row(C::SetReference, Menu::Compare, "Make this the reference", &[shift(Key::Space)]),
-    row(C::ReferenceIsOriginal, Menu::Compare, "Compare with the original", &[letter('r')]),
+    row(
+        C::ToggleTheme,
+        Menu::View,
+        "Dark or light theme",
+        &[ctrl('t')],
+    ),
+    row(
+        C::LargerText,
+        Menu::View,
+        "Larger interface",
+        &[ctrl('+'), ctrl('=')],
+    ),
+    row(
+        C::SmallerText,
+        Menu::View,
+        "Smaller interface",
+        &[ctrl('-')],
+    ),
+    row(
+        C::HoldReference,
+        Menu::Compare,
+        "Show the reference (hold)",
+        &[key(Key::Space)],
+    ),
+    row(
+        C::SetReference,
+        Menu::Compare,
+        "Make this the reference",
+        &[shift(Key::Space)],
+    ),
+    row(
+        C::ReferenceIsOriginal,
+        Menu::Compare,
+        "Compare with the original",
+        &[letter('r')],
+    ),
     row(C::Wipe, Menu::Compare, "Wipe", &[letter('w')]),
     row(C::Difference, Menu::Compare, "Difference", &[letter('d')]),
-    row(C::NextMetric, Menu::Compare, "Next difference metric", &[shift(Key::Char('d'))]),
+    row(
+        C::NextMetric,
+        Menu::Compare,
+        "Next difference metric",
+        &[shift(Key::Char('d'))],
+    ),
     row(C::MoreGain, Menu::Compare, "More gain", &[letter('g')]),
-    row(C::LessGain, Menu::Compare, "Less gain", &[shift(Key::Char('g'))]),
+    row(
+        C::LessGain,
+        Menu::Compare,
+        "Less gain",
+        &[shift(Key::Char('g'))],
+    ),
     row(C::Pass, Menu::Review, "Pass", &[letter('p')]),
-    row(C::Reject, Menu::Review, "Reject without a type", &[letter('x')]),
-    row(C::RejectAs(1), Menu::Review, "Reject as failure type 1", &[letter('1')]),
-    row(C::RejectAs(2), Menu::Review, "Reject as failure type 2", &[letter('2')]),
-    row(C::RejectAs(3), Menu::Review, "Reject as failure type 3", &[letter('3')]),
-    row(C::RejectAs(4), Menu::Review, "Reject as failure type 4", &[letter('4')]),
-    row(C::RejectAs(5), Menu::Review, "Reject as failure type 5", &[letter('5')]),
-    row(C::RejectAs(6), Menu::Review, "Reject as failure type 6", &[letter('6')]),
-    row(C::RejectAs(7), Menu::Review, "Reject as failure type 7", &[letter('7')]),
-    row(C::RejectAs(8), Menu::Review, "Reject as failure type 8", &[letter('8')]),
-    row(C::RejectAs(9), Menu::Review, "Reject as failure type 9", &[letter('9')]),
-    row(C::AddFailure(1), Menu::Review, "Add failure type 1, stay", &[shift(Key::Char('1'))]),
-    row(C::AddFailure(2), Menu::Review, "Add failure type 2, stay", &[shift(Key::Char('2'))]),
-    row(C::AddFailure(3), Menu::Review, "Add failure type 3, stay", &[shift(Key::Char('3'))]),
-    row(C::AddFailure(4), Menu::Review, "Add failure type 4, stay", &[shift(Key::Char('4'))]),
-    row(C::AddFailure(5), Menu::Review, "Add failure type 5, stay", &[shift(Key::Char('5'))]),
-    row(C::AddFailure(6), Menu::Review, "Add failure type 6, stay", &[shift(Key::Char('6'))]),
-    row(C::AddFailure(7), Menu::Review, "Add failure type 7, stay", &[shift(Key::Char('7'))]),
-    row(C::AddFailure(8), Menu::Review, "Add failure type 8, stay", &[shift(Key::Char('8'))]),
-    row(C::AddFailure(9), Menu::Review, "Add failure type 9, stay", &[shift(Key::Char('9'))]),
-    row(C::ClearVerdict, Menu::Review, "Clear the verdict", &[letter('u')]),
+    row(
+        C::Reject,
+        Menu::Review,
+        "Reject without a type",
+        &[letter('x')],
+    ),
+    row(
+        C::RejectAs(1),
+        Menu::Review,
+        "Reject as failure type 1",
+        &[letter('1')],
+    ),
+    row(
+        C::RejectAs(2),
+        Menu::Review,
+        "Reject as failure type 2",
+        &[letter('2')],
+    ),
+    row(
+        C::RejectAs(3),
+        Menu::Review,
+        "Reject as failure type 3",
+        &[letter('3')],
+    ),
+    row(
+        C::RejectAs(4),
+        Menu::Review,
+        "Reject as failure type 4",
+        &[letter('4')],
+    ),
+    row(
+        C::RejectAs(5),
+        Menu::Review,
+        "Reject as failure type 5",
+        &[letter('5')],
+    ),
+    row(
+        C::RejectAs(6),
+        Menu::Review,
+        "Reject as failure type 6",
+        &[letter('6')],
+    ),
+    row(
+        C::RejectAs(7),
+        Menu::Review,
+        "Reject as failure type 7",
+        &[letter('7')],
+    ),
+    row(
+        C::RejectAs(8),
+        Menu::Review,
+        "Reject as failure type 8",
+        &[letter('8')],
+    ),
+    row(
+        C::RejectAs(9),
+        Menu::Review,
+        "Reject as failure type 9",
+        &[letter('9')],
+    ),
+    row(
+        C::AddFailure(1),
+        Menu::Review,
+        "Add failure type 1, stay",
+        &[shift(Key::Char('1'))],
+    ),
+    row(
+        C::AddFailure(2),
+        Menu::Review,
+        "Add failure type 2, stay",
+        &[shift(Key::Char('2'))],
+    ),
+    row(
+        C::AddFailure(3),
+        Menu::Review,
+        "Add failure type 3, stay",
+        &[shift(Key::Char('3'))],
+    ),
+    row(
+        C::AddFailure(4),
+        Menu::Review,
+        "Add failure type 4, stay",
+        &[shift(Key::Char('4'))],
+    ),
+    row(
+        C::AddFailure(5),
+        Menu::Review,
+        "Add failure type 5, stay",
+        &[shift(Key::Char('5'))],
+    ),
+    row(
+        C::AddFailure(6),
+        Menu::Review,
+        "Add failure type 6, stay",
+        &[shift(Key::Char('6'))],
+    ),
+    row(
+        C::AddFailure(7),
+        Menu::Review,
+        "Add failure type 7, stay",
+        &[shift(Key::Char('7'))],
+    ),
+    row(
+        C::AddFailure(8),
+        Menu::Review,
+        "Add failure type 8, stay",
+        &[shift(Key::Char('8'))],
+    ),
+    row(
+        C::AddFailure(9),
+        Menu::Review,
+        "Add failure type 9, stay",
+        &[shift(Key::Char('9'))],
+    ),
+    row(
+        C::ClearVerdict,
+        Menu::Review,
+        "Clear the verdict",
+        &[letter('u')],
+    ),
     row(C::Undo, Menu::Review, "Undo", &[ctrl('z')]),
     row(C::Redo, Menu::Review, "Redo", &[ctrl_shift('z'), ctrl('y')]),
     row(C::Blind, Menu::Review, "Blind comparison", &[letter('b')]),
-    row(C::BlindWinner(1), Menu::Review, "Blind: the first wins", &[letter('1')]),
-    row(C::BlindWinner(2), Menu::Review, "Blind: the second wins", &[letter('2')]),
-    row(C::BlindWinner(3), Menu::Review, "Blind: the third wins", &[letter('3')]),
-    row(C::BlindWinner(4), Menu::Review, "Blind: the fourth wins", &[letter('4')]),
+    row(
+        C::BlindWinner(1),
+        Menu::Review,
+        "Blind: the first wins",
+        &[letter('1')],
+    ),
+    row(
+        C::BlindWinner(2),
+        Menu::Review,
+        "Blind: the second wins",
+        &[letter('2')],
+    ),
+    row(
+        C::BlindWinner(3),
+        Menu::Review,
+        "Blind: the third wins",
+        &[letter('3')],
+    ),
+    row(
+        C::BlindWinner(4),
+        Menu::Review,
+        "Blind: the fourth wins",
+        &[letter('4')],
+    ),
     row(C::BlindTie, Menu::Review, "Blind: a tie", &[letter('0')]),
-    row(C::BlindAllBad, Menu::Review, "Blind: all bad", &[letter('-')]),
+    row(
+        C::BlindAllBad,
+        Menu::Review,
+        "Blind: all bad",
+        &[letter('-')],
+    ),
     row(C::Approve, Menu::Review, "Approve…", &[letter('a')]),
-    row(C::StartRun, Menu::Run, "Start the composed run", &[Shortcut { ctrl: true, shift: false, key: Key::Enter }]),
+    row(
+        C::StartRun,
+        Menu::Run,
+        "Start the composed run",
+        &[Shortcut {
+            ctrl: true,
+            shift: false,
+            key: Key::Enter,
+        }],
+    ),
     row(C::CancelRun, Menu::Run, "Cancel the run", &[ctrl('.')]),
-    row(C::ResumeRun, Menu::Run, "Resume the run", &[ctrl_shift('r')]),
+    row(
+        C::ResumeRun,
+        Menu::Run,
+        "Resume the run",
+        &[ctrl_shift('r')],
+    ),
     row(C::DilateBy(-1), Menu::Run, "Dilation −1 px", &[letter('[')]),
     row(C::DilateBy(1), Menu::Run, "Dilation +1 px", &[letter(']')]),
-    row(C::DilateBy(-8), Menu::Run, "Dilation −8 px", &[shift(Key::Char('['))]),
-    row(C::DilateBy(8), Menu::Run, "Dilation +8 px", &[shift(Key::Char(']'))]),
-    row(C::Help, Menu::Help, "All keys", &[Shortcut { ctrl: false, shift: true, key: Key::Char('?') }, key(Key::F(1))]),
-    row(C::Palette, Menu::Help, "Find a command…", &[ctrl_shift('p')]),
+    row(
+        C::DilateBy(-8),
+        Menu::Run,
+        "Dilation −8 px",
+        &[shift(Key::Char('['))],
+    ),
+    row(
+        C::DilateBy(8),
+        Menu::Run,
+        "Dilation +8 px",
+        &[shift(Key::Char(']'))],
+    ),
+    row(
+        C::Help,
+        Menu::Help,
+        "All keys",
+        &[
+            Shortcut {
+                ctrl: false,
+                shift: true,
+                key: Key::Char('?'),
+            },
+            key(Key::F(1)),
+        ],
+    ),
+    row(
+        C::Palette,
+        Menu::Help,
+        "Find a command…",
+        &[ctrl_shift('p')],
+    ),
 ];
 
 /// Whether a command belongs to blind comparisons only.
@@ -361,7 +670,13 @@ pub fn command_for(shortcut: Shortcut, is_blind: bool) -> Option<Command> {
         .iter()
         .filter(|info| info.keys.contains(&shortcut))
         .map(|info| info.command)
-        .find(|command| if is_blind { is_allowed_in_blind(*command) } else { !is_blind_only(*command) })
+        .find(|command| {
+            if is_blind {
+                is_allowed_in_blind(*command)
+            } else {
+                !is_blind_only(*command)
+            }
+        })
 }
 
 /// Whether a command may be used while a blind comparison hides labels.
@@ -407,7 +722,13 @@ mod tests {
                         .iter()
                         .filter(|other| other.keys.contains(shortcut))
                         .map(|other| other.command)
-                        .filter(|c| if is_blind { is_allowed_in_blind(*c) } else { !is_blind_only(*c) })
+                        .filter(|c| {
+                            if is_blind {
+                                is_allowed_in_blind(*c)
+                            } else {
+                                !is_blind_only(*c)
+                            }
+                        })
                         .collect();
                     assert!(meant.len() <= 1, "{shortcut}: {meant:?}");
                 }
@@ -418,8 +739,20 @@ mod tests {
     #[test]
     fn every_command_stands_once_in_the_table() {
         for (index, info) in COMMANDS.iter().enumerate() {
-            assert!(COMMANDS[..index].iter().all(|other| other.command != info.command), "{}", info.name);
-            assert!(COMMANDS[..index].iter().all(|other| other.name != info.name), "{}", info.name);
+            assert!(
+                COMMANDS[..index]
+                    .iter()
+                    .all(|other| other.command != info.command),
+                "{}",
+                info.name
+            );
+            assert!(
+                COMMANDS[..index]
+                    .iter()
+                    .all(|other| other.name != info.name),
+                "{}",
+                info.name
+            );
         }
     }
 

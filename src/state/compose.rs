@@ -111,7 +111,12 @@ where
 {
     text.split([',', ' ', ';'])
         .filter(|part| !part.is_empty())
-        .map(|part| part.parse().map_err(|error: T::Err| FieldProblem { field, problem: error.to_string() }))
+        .map(|part| {
+            part.parse().map_err(|error: T::Err| FieldProblem {
+                field,
+                problem: error.to_string(),
+            })
+        })
         .collect()
 }
 
@@ -133,21 +138,33 @@ impl ComposeForm {
         };
         let mut keep = |problem: FieldProblem| problems.push(problem);
         list::<Quant>("Quants", &self.quants).map_or_else(&mut keep, |v| matrix.quants = v);
-        list::<Guidance>("Guidance", &self.guidances).map_or_else(&mut keep, |v| matrix.guidances = v);
+        list::<Guidance>("Guidance", &self.guidances)
+            .map_or_else(&mut keep, |v| matrix.guidances = v);
         list::<Steps>("Steps", &self.steps).map_or_else(&mut keep, |v| matrix.steps = v);
         list::<u64>("Seeds", &self.seeds).map_or_else(&mut keep, |v| matrix.seeds = v);
-        list::<RadiusPx>("Dilation", &self.dilations).map_or_else(&mut keep, |v| matrix.dilations = v);
+        list::<RadiusPx>("Dilation", &self.dilations)
+            .map_or_else(&mut keep, |v| matrix.dilations = v);
         if problems.is_empty()
             && let Err(error) = matrix.check()
         {
-            problems.push(FieldProblem { field: "Matrix", problem: error.to_string() });
+            problems.push(FieldProblem {
+                field: "Matrix",
+                problem: error.to_string(),
+            });
         }
         for (index, text) in self.prompts.iter().enumerate() {
             if self.prompts[..index].contains(text) {
-                problems.push(FieldProblem { field: "Prompts", problem: format!("given twice: {text:?}") });
+                problems.push(FieldProblem {
+                    field: "Prompts",
+                    problem: format!("given twice: {text:?}"),
+                });
             }
         }
-        if problems.is_empty() { Ok(matrix) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(matrix)
+        } else {
+            Err(problems)
+        }
     }
 
     /// The request that the form asks for.
@@ -163,7 +180,10 @@ impl ComposeForm {
             ("Device", &self.device),
         ] {
             if text.trim().is_empty() {
-                problems.push(FieldProblem { field, problem: "is empty".to_owned() });
+                problems.push(FieldProblem {
+                    field,
+                    problem: "is empty".to_owned(),
+                });
             }
         }
         let max_cells = match self.max_cells.trim() {
@@ -182,7 +202,10 @@ impl ComposeForm {
         if !(16..=4096).contains(&self.long_side_px) || !self.long_side_px.is_multiple_of(16) {
             problems.push(FieldProblem {
                 field: "Long side",
-                problem: format!("must be a multiple of 16 from 16 to 4096: {}", self.long_side_px),
+                problem: format!(
+                    "must be a multiple of 16 from 16 to 4096: {}",
+                    self.long_side_px
+                ),
             });
         }
         let mut recipe = self.recipe.clone();
@@ -197,7 +220,10 @@ impl ComposeForm {
             recipe.dilate_px = first.value() as f32;
         }
         if let Err(error) = recipe.check() {
-            problems.push(FieldProblem { field: "Mask recipe", problem: error.to_string() });
+            problems.push(FieldProblem {
+                field: "Mask recipe",
+                problem: error.to_string(),
+            });
         }
         if !problems.is_empty() {
             return Err(problems);
@@ -211,12 +237,19 @@ impl ComposeForm {
             plan: Plan { matrix, recipe },
             prompts: self.prompts.clone(),
             inference: if self.is_cropped {
-                InferenceSize::Crop { long_side_px, margin: self.crop_margin }
+                InferenceSize::Crop {
+                    long_side_px,
+                    margin: self.crop_margin,
+                }
             } else {
                 InferenceSize::Whole { long_side_px }
             },
             device: self.device.trim().to_owned(),
-            matmul: if self.has_integer_kernels { MatmulPath::Integer } else { MatmulPath::Exact },
+            matmul: if self.has_integer_kernels {
+                MatmulPath::Integer
+            } else {
+                MatmulPath::Exact
+            },
             max_cells,
             gates_override: (!gates_override.is_empty()).then(|| gates_override.to_owned()),
         })
@@ -235,10 +268,10 @@ pub struct Estimate {
 impl Estimate {
     /// `about 4 min (from 12 cells on NVIDIA L4)` or `about 40 min (a guess: …)`.
     pub fn label(&self) -> String {
-        let source = self
-            .measured_on
-            .as_ref()
-            .map_or("a guess: nothing was measured on this device yet".to_owned(), |on| format!("from {on}"));
+        let source = self.measured_on.as_ref().map_or(
+            "a guess: nothing was measured on this device yet".to_owned(),
+            |on| format!("from {on}"),
+        );
         format!("about {} ({source})", duration_label(self.secs))
     }
 }
@@ -282,7 +315,12 @@ mod tests {
             max_cells: "0".to_owned(),
             ..form()
         };
-        let fields: Vec<_> = form.request().unwrap_err().into_iter().map(|p| p.field).collect();
+        let fields: Vec<_> = form
+            .request()
+            .unwrap_err()
+            .into_iter()
+            .map(|p| p.field)
+            .collect();
         assert_eq!(fields, ["Session", "At most", "Guidance"]);
     }
 

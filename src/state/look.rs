@@ -194,6 +194,9 @@ impl Default for Look {
 
 /// The value after `now` in a cycle.
 pub fn next_in<T: PartialEq + Copy>(all: &[T], now: T) -> T {
-    let index = all.iter().position(|value| *value == now).map_or(0, |index| index + 1);
+    let index = all
+        .iter()
+        .position(|value| *value == now)
+        .map_or(0, |index| index + 1);
     all.get(index % all.len().max(1)).copied().unwrap_or(now)
 }

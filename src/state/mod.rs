@@ -41,7 +41,13 @@ pub enum Page {
 
 impl Page {
     /// All pages in the order of the tab bar.
-    pub const ALL: [Self; 5] = [Self::Inbox, Self::Run, Self::MaskLab, Self::Compose, Self::Settings];
+    pub const ALL: [Self; 5] = [
+        Self::Inbox,
+        Self::Run,
+        Self::MaskLab,
+        Self::Compose,
+        Self::Settings,
+    ];
 }
 
 /// A message that stays until it is dealt with, or fades.
@@ -242,7 +248,12 @@ impl AppState {
             models_dir: settings.models_dir.clone(),
             ..ComposeForm::default()
         };
-        Self { settings, compose, devices: vec!["cpu".to_owned()], ..Self::default() }
+        Self {
+            settings,
+            compose,
+            devices: vec!["cpu".to_owned()],
+            ..Self::default()
+        }
     }
 
     /// Adds a message.
@@ -250,7 +261,11 @@ impl AppState {
         self.next_id += 1;
         let text = text.into();
         self.toasts.retain(|toast| toast.text != text);
-        self.toasts.push(Toast { text, is_error, id: self.next_id });
+        self.toasts.push(Toast {
+            text,
+            is_error,
+            id: self.next_id,
+        });
     }
 
     /// Whether a run is being made.

@@ -55,16 +55,32 @@ impl Grid {
     pub fn order(&self) -> Vec<CellKey> {
         let mut seen = BTreeSet::new();
         let strips = self.strips.iter().flat_map(|strip| strip.cells.iter());
-        self.cells.iter().flatten().chain(strips).filter(|key| seen.insert((*key).clone())).cloned().collect()
+        self.cells
+            .iter()
+            .flatten()
+            .chain(strips)
+            .filter(|key| seen.insert((*key).clone()))
+            .cloned()
+            .collect()
     }
 
     fn place(&self, key: &CellKey) -> Option<Place> {
-        if let Some(index) = self.cells.iter().position(|cell| cell.as_ref() == Some(key)) {
-            return Some(Place { row: index / self.columns.len(), column: index % self.columns.len() });
+        if let Some(index) = self
+            .cells
+            .iter()
+            .position(|cell| cell.as_ref() == Some(key))
+        {
+            return Some(Place {
+                row: index / self.columns.len(),
+                column: index % self.columns.len(),
+            });
         }
         self.strips.iter().enumerate().find_map(|(strip, it)| {
             let column = it.cells.iter().position(|cell| cell == key)?;
-            Some(Place { row: self.rows.len() + strip, column })
+            Some(Place {
+                row: self.rows.len() + strip,
+                column,
+            })
         })
     }
 
@@ -78,7 +94,9 @@ impl Grid {
     /// The nearest cell in a direction (columns to the right, rows down); holes are jumped over, and
     /// strips follow the last row. Stays where it is at the edge.
     pub fn neighbour(&self, from: &CellKey, columns: i32, rows: i32) -> CellKey {
-        let Some(start) = self.place(from) else { return from.clone() };
+        let Some(start) = self.place(from) else {
+            return from.clone();
+        };
         let row_count = self.rows.len() + self.strips.len();
         let mut place = start;
         loop {
@@ -89,11 +107,18 @@ impl Grid {
             }
             let width = self.row_len(row as usize);
             // Into a shorter row: keep to its last cell.
-            let column = if rows == 0 { column } else { column.min(width as i64 - 1) };
+            let column = if rows == 0 {
+                column
+            } else {
+                column.min(width as i64 - 1)
+            };
             if column < 0 || column >= width as i64 {
                 return from.clone();
             }
-            place = Place { row: row as usize, column: column as usize };
+            place = Place {
+                row: row as usize,
+                column: column as usize,
+            };
             if let Some(key) = self.at_place(place) {
                 return key.clone();
             }
@@ -118,17 +143,32 @@ impl Pivot {
     /// Quant as rows and guidance as columns where those vary; otherwise what varies most.
     pub fn new(run: &Run) -> Self {
         let main = run.main_cells();
-        let counts: Vec<(Axis, usize)> =
-            Axis::ALL.into_iter().map(|axis| (axis, values(&main, axis).len())).collect();
-        let varying: Vec<Axis> = counts.iter().filter(|(_, n)| *n > 1).map(|(axis, _)| *axis).collect();
-        let rows = varying.first().copied().filter(|_| varying.len() > 1).unwrap_or(Axis::Quant);
+        let counts: Vec<(Axis, usize)> = Axis::ALL
+            .into_iter()
+            .map(|axis| (axis, values(&main, axis).len()))
+            .collect();
+        let varying: Vec<Axis> = counts
+            .iter()
+            .filter(|(_, n)| *n > 1)
+            .map(|(axis, _)| *axis)
+            .collect();
+        let rows = varying
+            .first()
+            .copied()
+            .filter(|_| varying.len() > 1)
+            .unwrap_or(Axis::Quant);
         let columns = match varying.as_slice() {
             [] => Axis::Guidance,
             [only] if *only == Axis::Quant => Axis::Guidance,
             [only] => *only,
             [_, second, ..] => *second,
         };
-        let mut pivot = Self { rows, columns, page: BTreeMap::new(), hidden: BTreeSet::new() };
+        let mut pivot = Self {
+            rows,
+            columns,
+            page: BTreeMap::new(),
+            hidden: BTreeSet::new(),
+        };
         pivot.settle_pages(run);
         pivot
     }
@@ -152,7 +192,10 @@ impl Pivot {
                 continue;
             }
             let values = values(&main, axis);
-            if !self.page.get(&axis).is_some_and(|value| values.contains(value))
+            if !self
+                .page
+                .get(&axis)
+                .is_some_and(|value| values.contains(value))
                 && let Some(first) = values.into_iter().next()
             {
                 self.page.insert(axis, first);
@@ -189,9 +232,14 @@ impl Pivot {
 
     /// Moves the first page axis by one value; stays at the ends.
     pub fn turn_page(&mut self, run: &Run, by: i32) {
-        let Some(axis) = self.page_axes(run).into_iter().next() else { return };
+        let Some(axis) = self.page_axes(run).into_iter().next() else {
+            return;
+        };
         let values: Vec<AxisValue> = values(&run.main_cells(), axis).into_iter().collect();
-        let Some(now) = self.page.get(&axis).and_then(|value| values.iter().position(|v| v == value))
+        let Some(now) = self
+            .page
+            .get(&axis)
+            .and_then(|value| values.iter().position(|v| v == value))
         else {
             return;
         };
@@ -203,13 +251,23 @@ impl Pivot {
     pub fn grid(&self, run: &Run) -> Grid {
         let main = run.main_cells();
         let shown = |axis: Axis| -> Vec<AxisValue> {
-            values(&main, axis).into_iter().filter(|value| !self.hidden.contains(value)).collect()
+            values(&main, axis)
+                .into_iter()
+                .filter(|value| !self.hidden.contains(value))
+                .collect()
         };
         let (rows, columns) = (shown(self.rows), shown(self.columns));
         let mut by_place: BTreeMap<(AxisValue, AxisValue), CellKey> = BTreeMap::new();
         for key in &main {
-            if self.page.iter().all(|(axis, value)| axis.value_of(key) == *value) {
-                by_place.insert((self.rows.value_of(key), self.columns.value_of(key)), key.clone());
+            if self
+                .page
+                .iter()
+                .all(|(axis, value)| axis.value_of(key) == *value)
+            {
+                by_place.insert(
+                    (self.rows.value_of(key), self.columns.value_of(key)),
+                    key.clone(),
+                );
             }
         }
         let cells = rows
@@ -217,7 +275,12 @@ impl Pivot {
             .flat_map(|row| columns.iter().map(|column| (row.clone(), column.clone())))
             .map(|place| by_place.get(&place).cloned())
             .collect();
-        Grid { rows, columns, cells, strips: strips(run, &main) }
+        Grid {
+            rows,
+            columns,
+            cells,
+            strips: strips(run, &main),
+        }
     }
 }
 
@@ -227,36 +290,53 @@ fn values(cells: &BTreeSet<CellKey>, axis: Axis) -> BTreeSet<AxisValue> {
 
 /// Sweeps: cells outside the matrix, grouped by what they share on all axes but one.
 fn strips(run: &Run, main: &BTreeSet<CellKey>) -> Vec<Strip> {
-    let extra: Vec<&CellKey> = run.cells.keys().filter(|key| !main.contains(*key)).collect();
+    let extra: Vec<&CellKey> = run
+        .cells
+        .keys()
+        .filter(|key| !main.contains(*key))
+        .collect();
     let mut left: BTreeSet<&CellKey> = extra.iter().copied().collect();
     let mut strips = Vec::new();
     while let Some(first) = left.first().copied() {
         // The axis along which most of the left-over cells line up with this one.
         let lines = Axis::ALL.map(|axis| {
-            let line: Vec<&CellKey> =
-                left.iter().copied().filter(|key| differ_only_in(first, key, axis)).collect();
+            let line: Vec<&CellKey> = left
+                .iter()
+                .copied()
+                .filter(|key| differ_only_in(first, key, axis))
+                .collect();
             (axis, line)
         });
         // At equal length steps first: that is what a bonus sweep varies.
-        let Some((axis, line)) = lines
-            .into_iter()
-            .max_by_key(|(axis, line)| (line.len(), *axis == Axis::Steps, std::cmp::Reverse(*axis)))
-        else {
+        let Some((axis, line)) = lines.into_iter().max_by_key(|(axis, line)| {
+            (line.len(), *axis == Axis::Steps, std::cmp::Reverse(*axis))
+        }) else {
             break;
         };
         for key in &line {
             left.remove(*key);
         }
         let mut cells: Vec<CellKey> = line.into_iter().cloned().collect();
-        cells.extend(main.iter().filter(|key| differ_only_in(first, key, axis)).cloned());
+        cells.extend(
+            main.iter()
+                .filter(|key| differ_only_in(first, key, axis))
+                .cloned(),
+        );
         cells.sort_by_key(|key| axis.value_of(key));
-        strips.push(Strip { axis, title: strip_title(run, main, first, axis), cells });
+        strips.push(Strip {
+            axis,
+            title: strip_title(run, main, first, axis),
+            cells,
+        });
     }
     strips
 }
 
 fn differ_only_in(a: &CellKey, b: &CellKey, axis: Axis) -> bool {
-    Axis::ALL.into_iter().filter(|other| *other != axis).all(|other| other.value_of(a) == other.value_of(b))
+    Axis::ALL
+        .into_iter()
+        .filter(|other| *other != axis)
+        .all(|other| other.value_of(a) == other.value_of(b))
 }
 
 fn strip_title(run: &Run, main: &BTreeSet<CellKey>, key: &CellKey, axis: Axis) -> String {
@@ -311,8 +391,14 @@ mod tests {
         CellKey::parse(name, &CellDefaults::of_service_run()).unwrap()
     }
 
-    const MATRIX: [&str; 6] =
-        ["Q4_0_gs2", "Q4_0_gs10", "Q4_0_gs30", "Q8_0_gs2", "Q8_0_gs10", "Q8_0_gs30"];
+    const MATRIX: [&str; 6] = [
+        "Q4_0_gs2",
+        "Q4_0_gs10",
+        "Q4_0_gs30",
+        "Q8_0_gs2",
+        "Q8_0_gs10",
+        "Q8_0_gs30",
+    ];
 
     #[test]
     fn a_run_opens_with_quants_as_rows_and_guidance_as_columns() {
@@ -360,7 +446,13 @@ mod tests {
 
     #[test]
     fn arrows_jump_over_holes_and_stop_at_the_edge() {
-        let run = run(&["Q4_0_gs2", "Q4_0_gs30", "Q8_0_gs2", "Q8_0_gs10", "Q8_0_gs30"]);
+        let run = run(&[
+            "Q4_0_gs2",
+            "Q4_0_gs30",
+            "Q8_0_gs2",
+            "Q8_0_gs10",
+            "Q8_0_gs30",
+        ]);
         let grid = Pivot::new(&run).grid(&run);
         assert_eq!(grid.neighbour(&key("Q4_0_gs2"), 1, 0), key("Q4_0_gs30"));
         assert_eq!(grid.neighbour(&key("Q4_0_gs30"), 1, 0), key("Q4_0_gs30"));

@@ -31,7 +31,11 @@ impl LiveRun {
     /// Seconds that are left, from the pace so far; `None` before the first cell has ended.
     pub fn left_secs(&self) -> Option<f64> {
         let done = self.finished as f64
-            + if self.steps > 0 { self.step as f64 / self.steps as f64 } else { 0.0 };
+            + if self.steps > 0 {
+                self.step as f64 / self.steps as f64
+            } else {
+                0.0
+            };
         (self.finished > 0).then(|| self.elapsed_secs / done * (self.total as f64 - done).max(0.0))
     }
 }
@@ -74,7 +78,11 @@ impl RunView {
             .order()
             .into_iter()
             .find(|key| matches!(run.cells.get(key), Some(CellState::Done(_))));
-        let selected = run.baseline_key().cloned().or(first_done).or_else(|| grid.order().into_iter().next());
+        let selected = run
+            .baseline_key()
+            .cloned()
+            .or(first_done)
+            .or_else(|| grid.order().into_iter().next());
         Self {
             dir,
             run,
@@ -101,7 +109,10 @@ impl RunView {
     /// Renews the grid, and keeps the selection on something that exists.
     pub fn lay_out(&mut self) {
         self.grid = self.pivot.grid(&self.run);
-        let exists = self.selected.as_ref().is_some_and(|key| self.run.cells.contains_key(key));
+        let exists = self
+            .selected
+            .as_ref()
+            .is_some_and(|key| self.run.cells.contains_key(key));
         if !exists {
             self.selected = self.grid.order().into_iter().next();
         }
@@ -129,7 +140,9 @@ impl RunView {
 
     /// The cells that arrows lead to from the selected one: these are loaded ahead.
     pub fn neighbours(&self) -> Vec<CellKey> {
-        let Some(from) = &self.selected else { return Vec::new() };
+        let Some(from) = &self.selected else {
+            return Vec::new();
+        };
         let mut all: Vec<CellKey> = [(1, 0), (-1, 0), (0, 1), (0, -1)]
             .into_iter()
             .map(|(columns, rows)| self.grid.neighbour(from, columns, rows))
@@ -146,16 +159,26 @@ impl RunView {
 
     /// Switches a way of comparing on, or off if it is on.
     pub fn toggle_compare(&mut self, compare: Compare) {
-        self.look.compare = if self.look.compare == compare { Compare::Plain } else { compare };
+        self.look.compare = if self.look.compare == compare {
+            Compare::Plain
+        } else {
+            compare
+        };
     }
 
     /// The dilation that the overlay shows, in pixels at inference size; `None` if it is unknown.
     pub fn shown_dilation_px(&self, key: &CellKey) -> Option<f32> {
-        self.look.dilate_px.or_else(|| key.dilate_px.map(|px| px.value() as f32))
+        self.look
+            .dilate_px
+            .or_else(|| key.dilate_px.map(|px| px.value() as f32))
     }
 
     /// Cells that are not there yet and could be run.
     pub fn missing_count(&self) -> usize {
-        self.run.cells.values().filter(|state| !matches!(state, CellState::Done(_))).count()
+        self.run
+            .cells
+            .values()
+            .filter(|state| !matches!(state, CellState::Done(_)))
+            .count()
     }
 }

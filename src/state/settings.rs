@@ -43,7 +43,11 @@ impl Settings {
     /// Brings every number into its range.
     #[must_use]
     pub fn sane(mut self) -> Self {
-        self.ui_scale = if self.ui_scale.is_finite() { self.ui_scale.clamp(0.5, 3.0) } else { 1.0 };
+        self.ui_scale = if self.ui_scale.is_finite() {
+            self.ui_scale.clamp(0.5, 3.0)
+        } else {
+            1.0
+        };
         self.picture_budget_mib = self.picture_budget_mib.clamp(64, 65_536);
         self
     }

@@ -189,13 +189,16 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
                 let column = view.pivot.columns.value_of(key);
                 let grid = view.pivot.grid(&view.run);
                 grid.order().into_iter().find(|other| {
-                    view.pivot.rows.value_of(other) == row && view.pivot.columns.value_of(other) == column
+                    view.pivot.rows.value_of(other) == row
+                        && view.pivot.columns.value_of(other) == column
                 })
             });
             view.selected = at.or(view.selected.take());
             view.lay_out();
         }
-        Command::FullScreen => view.is_full_screen = !view.is_full_screen && view.selected.is_some(),
+        Command::FullScreen => {
+            view.is_full_screen = !view.is_full_screen && view.selected.is_some()
+        }
         Command::Back => {
             if view.look.compare != Compare::Plain && !view.is_full_screen {
                 view.look.compare = Compare::Plain;
@@ -220,18 +223,26 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
         Command::ActualSize => view.view_request = Some(ViewRequest::ActualSize),
         Command::ZoomIn => view.view_request = Some(ViewRequest::ZoomBy(1.25)),
         Command::ZoomOut => view.view_request = Some(ViewRequest::ZoomBy(0.8)),
-        Command::CycleOverlay => view.look.overlay = look::next_in(&Overlay::ALL, view.look.overlay),
-        Command::CycleChannel => view.look.channel = look::next_in(&Channel::ALL, view.look.channel),
+        Command::CycleOverlay => {
+            view.look.overlay = look::next_in(&Overlay::ALL, view.look.overlay)
+        }
+        Command::CycleChannel => {
+            view.look.channel = look::next_in(&Channel::ALL, view.look.channel)
+        }
         Command::Loupe => view.look.has_loupe = !view.look.has_loupe,
         Command::ExposureUp => view.look.exposure_stops = (view.look.exposure_stops + 0.5).min(8.0),
-        Command::ExposureDown => view.look.exposure_stops = (view.look.exposure_stops - 0.5).max(-8.0),
+        Command::ExposureDown => {
+            view.look.exposure_stops = (view.look.exposure_stops - 0.5).max(-8.0)
+        }
         Command::SwapAxes => {
             let rows = view.pivot.columns;
             view.pivot.set_rows(rows, &view.run);
             view.lay_out();
         }
         Command::DilateBy(px) => {
-            let Some(key) = &view.selected else { return Vec::new() };
+            let Some(key) = &view.selected else {
+                return Vec::new();
+            };
             if let Some(now) = view.shown_dilation_px(key) {
                 view.look.dilate_px = Some((now + f32::from(px)).clamp(0.0, 64.0));
             }
@@ -297,7 +308,11 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             }
             Vec::new()
         }
-        Event::CellEnded { dir, key, state: cell } => {
+        Event::CellEnded {
+            dir,
+            key,
+            state: cell,
+        } => {
             if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
                 view.run.cells.insert(key, *cell);
                 view.lay_out();
