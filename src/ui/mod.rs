@@ -1,1 +1,3 @@
 //! Everything that draws: panels, grid, comparison canvas and its shader, mask lab, review, approval.
+
+pub mod canvas;
