@@ -74,7 +74,7 @@ pub fn grid_ui(
             let (content, _) = ui.allocate_exact_size(layout.content_size(), egui::Sense::hover());
             cells_ui(ui, content.min, &layout, state, view, memory, out);
         });
-    let corner = viewport.min - scroll.state.offset();
+    let corner = viewport.min - scroll.state.clamped_offset();
     labels_ui(ui, area, viewport, corner, &layout, view, &row_labels);
 }
 
@@ -137,7 +137,7 @@ fn cells_ui(
                 .map_or(ImageStatus::Waiting, |c| c.status(image)),
             None => ImageStatus::Waiting,
         };
-        let id = ui.id().with(("cell", index));
+        let id = ui.scope_id().with(("cell", index));
         let response = canvas::cell_response(ui, id, it.rect, &label, is_selected, status);
         if response.clicked() && !is_selected {
             out.push(Msg::Select(it.key.clone()));

@@ -18,7 +18,7 @@ pub fn help_ui(ctx: &egui::Context, state: &AppState, out: &mut Vec<Msg>) {
     if !state.is_help_open {
         return;
     }
-    let modal = egui::Modal::new(egui::Id::new("help")).show(ctx, |ui| {
+    let modal = egui::Modal::new(egui::Id::unique("help")).show(ctx, |ui| {
         ui.set_width((ui.ctx().content_rect().width() - 80.0).min(1000.0));
         ui.horizontal(|ui| {
             ui.heading("All keys");
@@ -97,7 +97,7 @@ pub fn palette_ui(
         memory.palette_index = 0;
         return;
     }
-    let modal = egui::Modal::new(egui::Id::new("palette")).show(ctx, |ui| {
+    let modal = egui::Modal::new(egui::Id::unique("palette")).show(ctx, |ui| {
         ui.set_width(460.0);
         let label = ui.label("Find a command");
         let field = ui

@@ -146,7 +146,7 @@ pub fn toasts_ui(ctx: &egui::Context, state: &AppState, out: &mut Vec<Msg>) {
     if state.toasts.is_empty() {
         return;
     }
-    egui::Area::new(egui::Id::new("messages"))
+    egui::Area::new(egui::Id::unique("messages"))
         .anchor(egui::Align2::RIGHT_BOTTOM, [-12.0, -34.0])
         .order(egui::Order::Foreground)
         .show(ctx, |ui| {

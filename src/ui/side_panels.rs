@@ -61,7 +61,7 @@ fn pinned_ui(ui: &mut egui::Ui, memory: &mut UiMemory, title: &str, image: Optio
         ui.painter().rect_filled(rect, 0.0, theme::EMPTY_CELL);
         return;
     };
-    let id = ui.id().with(("pinned", title));
+    let id = ui.scope_id().with(("pinned", title));
     let response = canvas::cell_response(ui, id, rect, title, false, canvas.status(image));
     canvas::navigate(&mut memory.framing, &response, memory.size_in_image, true);
     let cell_px = canvas::cell_px(rect, ui.pixels_per_point());
