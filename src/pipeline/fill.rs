@@ -523,7 +523,9 @@ impl FillPipeline {
     fn condition(&self, conditioning: &Conditioning, posterior: Option<&Tensor>) -> Result<Tensor> {
         let parts = conditioning.moments.chunk(2, 1)?;
         let [mean, log_variance] = parts.as_slice() else {
-            return Err(PipelineError::Compute("moments have no two halves".to_owned()));
+            return Err(PipelineError::Compute(
+                "moments have no two halves".to_owned(),
+            ));
         };
         let z = match posterior {
             None => mean.clone(),
@@ -570,7 +572,11 @@ impl FillPipeline {
         let positions =
             Positions::new(prompt.t5_ids.len(), rows, columns, dims.axes, &self.device)?;
         let sigmas = self.schedule.sigmas(params.steps, rows * columns);
-        Trace::keep(trace, "sigmas", &Tensor::new(sigmas.as_slice(), &Device::Cpu)?)?;
+        Trace::keep(
+            trace,
+            "sigmas",
+            &Tensor::new(sigmas.as_slice(), &Device::Cpu)?,
+        )?;
         let txt = self.to_device(&prompt.tokens)?;
         let pooled = self.to_device(&prompt.pooled)?;
         for (i, pair) in sigmas.windows(2).enumerate() {
@@ -639,8 +645,8 @@ impl FillPipeline {
         velocity: &Tensor,
         sigma: f32,
     ) -> Result<RgbImage> {
-        let clean = (x.to_dtype(DType::F32)?
-            - (velocity.to_dtype(DType::F32)? * f64::from(sigma))?)?;
+        let clean =
+            (x.to_dtype(DType::F32)? - (velocity.to_dtype(DType::F32)? * f64::from(sigma))?)?;
         let clean = latents::unpack(
             &clean,
             (conditioning.height / 8) as usize,

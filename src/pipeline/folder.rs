@@ -357,7 +357,9 @@ fn dense_type(path: &Path) -> Result<String> {
         .names()
         .filter_map(|name| weights.info(name).ok())
         .find(|info| info.shape.len() == 2);
-    Ok(matrix.map_or("unknown", |info| info.stored_type.name()).to_owned())
+    Ok(matrix
+        .map_or("unknown", |info| info.stored_type.name())
+        .to_owned())
 }
 
 #[cfg(test)]
@@ -396,11 +398,19 @@ mod tests {
         let gguf = hub.path().join("models--YarvixPA--FLUX.1-Fill-dev-GGUF");
         touch(&gguf.join("snapshots/def/flux1-fill-dev-Q4_0.gguf"));
         touch(&gguf.join("snapshots/def/flux1-fill-dev-Q8_0.gguf"));
-        touch(&hub.path().join("models--someone--other-GGUF/snapshots/1/x-Q4_0.gguf"));
+        touch(
+            &hub.path()
+                .join("models--someone--other-GGUF/snapshots/1/x-Q4_0.gguf"),
+        );
         for path in [hub.path(), base.as_path(), &base.join("snapshots/abc")] {
             let folder = ModelFolder::open(path).unwrap();
             assert_eq!(folder.quants(), ["Q4_0", "Q8_0"]);
-            assert!(folder.transformer("q4_0").unwrap().ends_with("flux1-fill-dev-Q4_0.gguf"));
+            assert!(
+                folder
+                    .transformer("q4_0")
+                    .unwrap()
+                    .ends_with("flux1-fill-dev-Q4_0.gguf")
+            );
         }
     }
 
@@ -417,7 +427,10 @@ mod tests {
         touch(&dir.path().join("b-Q4_0.gguf"));
         let folder = ModelFolder::open(dir.path()).unwrap();
         let error = folder.transformer("Q4_0").unwrap_err().to_string();
-        assert!(error.contains("a-Q4_0") && error.contains("b-Q4_0"), "{error}");
+        assert!(
+            error.contains("a-Q4_0") && error.contains("b-Q4_0"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -38,14 +38,6 @@ impl GgufHeader {
             _ => None,
         }
     }
-
-    /// An integer of the metadata.
-    pub fn integer(&self, key: &str) -> Option<i128> {
-        match self.meta.get(key) {
-            Some(MetaValue::Integer(value)) => Some(*value),
-            _ => None,
-        }
-    }
 }
 
 /// Longest key, tensor name and text that are believed; the format itself allows 65535 for keys.

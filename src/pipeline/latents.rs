@@ -24,9 +24,11 @@ pub fn pack(x: &Tensor) -> Result<Tensor> {
 /// If the sizes do not fit.
 pub fn unpack(x: &Tensor, height: usize, width: usize) -> Result<Tensor> {
     let (batch, _, channels) = x.dims3()?;
-    Ok(x.reshape((batch, height / 2, width / 2, channels / 4, 2, 2))?
-        .permute((0, 3, 1, 4, 2, 5))?
-        .reshape((batch, channels / 4, height, width))?)
+    Ok(
+        x.reshape((batch, height / 2, width / 2, channels / 4, 2, 2))?
+            .permute((0, 3, 1, 4, 2, 5))?
+            .reshape((batch, channels / 4, height, width))?,
+    )
 }
 
 /// A mask (1, 1, H, W) of 0 and 1 to (1, tokens, 256): all its pixels, in the transformer's order.
@@ -275,7 +277,11 @@ mod tests {
     #[test]
     fn a_linear_autoencoder_is_previewed_in_its_own_colours() {
         let image = RgbImage::from_fn(64, 64, |x, y| {
-            image::Rgb([(x / 8 * 30) as u8, (y / 8 * 25) as u8, ((x + y) / 8 * 12) as u8])
+            image::Rgb([
+                (x / 8 * 30) as u8,
+                (y / 8 * 25) as u8,
+                ((x + y) / 8 * 12) as u8,
+            ])
         });
         let pixels = image_tensor(&image).unwrap();
         // Latents that are a linear map of the mean colours, in 16 channels.

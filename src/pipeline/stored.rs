@@ -8,7 +8,6 @@ use std::ops::Range;
 
 /// How a tensor's values are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names are the format's own")]
 pub enum StoredType {
     F32,
     F16,
@@ -117,7 +116,9 @@ impl StoredType {
         let (values, size) = self.block();
         let blocks = bytes.chunks_exact(size).zip(out.chunks_exact_mut(values));
         match self {
-            Self::F32 => blocks.for_each(|(b, y)| y[0] = f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
+            Self::F32 => {
+                blocks.for_each(|(b, y)| y[0] = f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            }
             Self::F16 => blocks.for_each(|(b, y)| y[0] = half_at(b, 0)),
             Self::Bf16 => {
                 blocks.for_each(|(b, y)| y[0] = bf16::from_le_bytes([b[0], b[1]]).to_f32());
@@ -228,7 +229,11 @@ fn q3_k(block: &[u8], y: &mut [f32]) {
         let h = &hmask[16 * side..][..16];
         for ((q, h), y) in q.iter().zip(h).zip(group) {
             let low = i32::from((q >> (2 * pair)) & 3);
-            let minus = if h & (1 << (4 * half + pair)) == 0 { 4 } else { 0 };
+            let minus = if h & (1 << (4 * half + pair)) == 0 {
+                4
+            } else {
+                0
+            };
             *y = dl * (low - minus) as f32;
         }
     }
@@ -372,8 +377,7 @@ mod tests {
                     block[at + 1] &= 0x3f;
                 }
             }
-            let storage =
-                QStorage::from_data(bytes.clone().into(), &Device::Cpu, theirs).unwrap();
+            let storage = QStorage::from_data(bytes.clone().into(), &Device::Cpu, theirs).unwrap();
             let expected = QTensor::new(storage, (64, values)).unwrap();
             let expected = expected.dequantize(&Device::Cpu).unwrap();
             let expected = expected.flatten_all().unwrap().to_vec1::<f32>().unwrap();

@@ -7,7 +7,8 @@ use tokenizers::Tokenizer;
 const CLIP_START: &str = "<|startoftext|>";
 const CLIP_END: &str = "<|endoftext|>";
 /// OpenAI's split of English text, as transformers writes it for CLIP.
-const CLIP_SPLIT: &str = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
+const CLIP_SPLIT: &str =
+    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 
 /// A tokenizer and the ids that it ends and pads with.
 pub struct PromptTokenizer {
@@ -131,11 +132,10 @@ fn clip_from_bpe(vocab: &Path, merges: &Path) -> Result<Tokenizer> {
         SplitDelimiterBehavior::Removed,
         true,
     );
-    tokenizer
-        .with_pre_tokenizer(Some(PreSequence::new(vec![
-            split.map_err(failed(vocab))?.into(),
-            ByteLevel::new(false, true, true).into(),
-        ])));
+    tokenizer.with_pre_tokenizer(Some(PreSequence::new(vec![
+        split.map_err(failed(vocab))?.into(),
+        ByteLevel::new(false, true, true).into(),
+    ])));
     let id = |token: &str| {
         tokenizer.token_to_id(token).ok_or_else(|| {
             PipelineError::bad_config(vocab, format!("the vocabulary has no {token}"))

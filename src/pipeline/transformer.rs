@@ -7,7 +7,7 @@
 use super::error::{PipelineError, Result};
 use super::linear::{Linear, LinearPlan};
 use super::weights::Weights;
-use candle_core::{D, DType, Device, IndexOp, Module, Tensor};
+use candle_core::{D, DType, Device, IndexOp, Tensor};
 
 /// Input embedders that some converters leave out.
 pub const EMBEDDERS: [&str; 4] = ["img_in", "time_in", "vector_in", "guidance_in"];
@@ -516,8 +516,7 @@ impl Transformer {
 
     /// Layer norm without weights, then scale and shift.
     fn modulate(&self, x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
-        let normed =
-            candle_nn::ops::layer_norm(&x.contiguous()?, &self.ones, &self.zeros, 1e-6)?;
+        let normed = candle_nn::ops::layer_norm(&x.contiguous()?, &self.ones, &self.zeros, 1e-6)?;
         Ok(normed
             .broadcast_mul(&(scale + 1.0)?)?
             .broadcast_add(shift)?)

@@ -51,9 +51,8 @@ impl Loader<'_> {
                 format!("tensor {weight_name} has shape {shape:?}, expected four dimensions"),
             ));
         };
-        let get = |name: &str, shape: &[usize]| {
-            self.weights.tensor(name, shape, self.dtype, self.device)
-        };
+        let get =
+            |name: &str, shape: &[usize]| self.weights.tensor(name, shape, self.dtype, self.device);
         let config = Conv2dConfig {
             padding,
             stride,
@@ -70,8 +69,12 @@ impl Loader<'_> {
         let shape = self.weights.info(&format!("{name}.weight"))?.shape.clone();
         let channels = shape.iter().product();
         let get = |part: &str| {
-            self.weights
-                .tensor(&format!("{name}.{part}"), &[channels], self.dtype, self.device)
+            self.weights.tensor(
+                &format!("{name}.{part}"),
+                &[channels],
+                self.dtype,
+                self.device,
+            )
         };
         Ok(GroupNorm::new(
             get("weight")?,
@@ -180,7 +183,12 @@ impl Middle {
                 .unsqueeze(1)?
                 .contiguous()
         };
-        let attended = attention(&tokens(&self.q)?, &tokens(&self.k)?, &tokens(&self.v)?, None)?;
+        let attended = attention(
+            &tokens(&self.q)?,
+            &tokens(&self.k)?,
+            &tokens(&self.v)?,
+            None,
+        )?;
         let attended = attended
             .t()?
             .contiguous()?

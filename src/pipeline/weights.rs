@@ -185,14 +185,6 @@ impl Weights {
         taken
     }
 
-    /// Gives every tensor the name that `rename` returns, if it returns one.
-    pub fn rename(&mut self, rename: impl Fn(&str) -> Option<String>) {
-        self.index = std::mem::take(&mut self.index)
-            .into_iter()
-            .map(|(name, tensor)| (rename(&name).unwrap_or(name), tensor))
-            .collect();
-    }
-
     /// Shape and type of a tensor.
     ///
     /// # Errors
@@ -216,7 +208,10 @@ impl Weights {
         match info.shape[..] {
             [rows, columns] => Ok((rows, columns)),
             _ => Err(PipelineError::BadHeader {
-                detail: format!("tensor {name} has shape {:?}, expected two dimensions", info.shape),
+                detail: format!(
+                    "tensor {name} has shape {:?}, expected two dimensions",
+                    info.shape
+                ),
                 path: self.path.clone(),
             }),
         }
@@ -248,15 +243,6 @@ impl Weights {
             range: info.range.clone(),
         };
         Ok((info.stored_type, bytes))
-    }
-
-    /// Decodes a tensor that must have this shape, to float32.
-    ///
-    /// # Errors
-    /// If it is not there or has another shape.
-    pub fn decode(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
-        let (stored_type, mapped) = self.stored(name, shape)?;
-        Ok(decode_all(stored_type, mapped.bytes()))
     }
 
     /// Decodes a tensor onto a device, rounded to `dtype`.
@@ -348,12 +334,13 @@ fn split_files(path: &Path) -> Result<Vec<PathBuf>> {
 fn safetensors_header(bytes: &[u8], path: &Path) -> Result<BTreeMap<String, StoredTensor>> {
     use safetensors::SafeTensorError as E;
     use safetensors::tensor::SafeTensors;
-    let (header_len, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| match error {
-        E::HeaderTooSmall | E::InvalidHeaderLength | E::MetadataIncompleteBuffer => {
-            PipelineError::truncated(path, format!("safetensors says: {error}"))
-        }
-        other => PipelineError::bad_header(path, format!("safetensors says: {other}")),
-    })?;
+    let (header_len, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|error| match error {
+            E::HeaderTooSmall | E::InvalidHeaderLength | E::MetadataIncompleteBuffer => {
+                PipelineError::truncated(path, format!("safetensors says: {error}"))
+            }
+            other => PipelineError::bad_header(path, format!("safetensors says: {other}")),
+        })?;
     let data_start = header_len + 8;
     let mut tensors = BTreeMap::new();
     for name in metadata.offset_keys() {
