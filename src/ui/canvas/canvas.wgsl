@@ -275,12 +275,12 @@ fn edges(p: vec2f, here: f32) -> Edges {
 
 const BLACK = vec3f(0.0);
 const WHITE = vec3f(1.0);
-const GROWN_COLOR = vec3f(1.0, 0.82, 0.0);
-const TINT_COLOR = vec3f(1.0, 0.0, 0.6);
-const RING_COLOR = vec3f(0.0, 0.75, 1.0);
-const GAINED_COLOR = vec3f(0.1, 0.85, 0.3);
-const LOST_COLOR = vec3f(1.0, 0.3, 0.1);
-const SPECK_COLOR = vec3f(0.75, 0.4, 1.0);
+const GROWN_COLOR = vec3f(255.0, 209.0, 0.0) / 255.0;
+const TINT_COLOR = vec3f(255.0, 0.0, 153.0) / 255.0;
+const RING_COLOR = vec3f(0.0, 191.0, 255.0) / 255.0;
+const GAINED_COLOR = vec3f(26.0, 217.0, 77.0) / 255.0;
+const LOST_COLOR = vec3f(255.0, 77.0, 26.0) / 255.0;
+const SPECK_COLOR = vec3f(191.0, 102.0, 255.0) / 255.0;
 
 fn stripes(at: vec2f, period: f32) -> bool {
     return fract((at.x + at.y) / period) < 0.5;

@@ -192,7 +192,7 @@ pub fn loupe_ui(
     let center_in_image = pos_in_image.map(|v| v.floor() + 0.5);
     let loupe = CellPaint { view: View { center_in_image, zoom }, ..paint.clone() };
     let rect = loupe_rect(ctx.content_rect(), pointer);
-    let painter = ctx.layer_painter(egui::LayerId::new(Order::Foreground, Id::new("loupe")));
+    let painter = ctx.layer_painter(egui::LayerId::new(Order::Foreground, Id::unique("loupe")));
     painter.rect_stroke(rect, 0.0, Stroke::new(2.0, Color32::BLACK), StrokeKind::Outside);
     painter.rect_stroke(rect, 0.0, Stroke::new(1.0, Color32::WHITE), StrokeKind::Outside);
     paint_cell(&painter, rect, &loupe, canvas);

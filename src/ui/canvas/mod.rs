@@ -19,7 +19,7 @@
 //!     canvas.begin_frame();
 //!     // The input of all cells first, then the pictures: so none lags a frame behind.
 //!     for (i, (image, label)) in cells.iter().enumerate() {
-//!         let id = Id::new(("cell", i));
+//!         let id = Id::unique(("cell", i));
 //!         let status = canvas.status(*image);
 //!         let response = cell_response(ui, id, place(i), label, false, status);
 //!         navigate(framing, &response, size_in_image, false);
