@@ -1,5 +1,9 @@
 //! The comparison canvas as it is drawn: shader against plain formulas, budget, tiles, bad pictures.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
 #[path = "canvas/formulas.rs"]
 mod formulas;

@@ -17,11 +17,19 @@ pub fn bytes(color: [f64; 3]) -> [u8; 3] {
 }
 
 pub fn linear(c: f64) -> f64 {
-    if c <= 0.04045 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+    if c <= 0.04045 {
+        c / 12.92
+    } else {
+        ((c + 0.055) / 1.055).powf(2.4)
+    }
 }
 
 pub fn encoded(c: f64) -> f64 {
-    if c <= 0.003_130_8 { c * 12.92 } else { 1.055 * c.powf(1.0 / 2.4) - 0.055 }
+    if c <= 0.003_130_8 {
+        c * 12.92
+    } else {
+        1.055 * c.powf(1.0 / 2.4) - 0.055
+    }
 }
 
 pub fn lab(rgb: [f64; 3]) -> [f64; 3] {
@@ -30,9 +38,17 @@ pub fn lab(rgb: [f64; 3]) -> [f64; 3] {
     let y = 0.212_672_9 * r + 0.715_152_2 * g + 0.072_175_0 * b;
     let z = (0.019_333_9 * r + 0.119_192_0 * g + 0.950_304_1 * b) / 1.08883;
     let f = |t: f64| {
-        if t > 216.0 / 24389.0 { t.cbrt() } else { t * 841.0 / 108.0 + 4.0 / 29.0 }
+        if t > 216.0 / 24389.0 {
+            t.cbrt()
+        } else {
+            t * 841.0 / 108.0 + 4.0 / 29.0
+        }
     };
-    [116.0 * f(y) - 16.0, 500.0 * (f(x) - f(y)), 200.0 * (f(y) - f(z))]
+    [
+        116.0 * f(y) - 16.0,
+        500.0 * (f(x) - f(y)),
+        200.0 * (f(y) - f(z)),
+    ]
 }
 
 /// Sharma, Wu and Dalal 2005, step by step.
@@ -43,7 +59,11 @@ pub fn delta_e_2000(one: [f64; 3], two: [f64; 3]) -> f64 {
     let (a1, a2) = ((1.0 + g) * one[1], (1.0 + g) * two[1]);
     let (c1, c2) = (a1.hypot(one[2]), a2.hypot(two[2]));
     let hue = |b: f64, a: f64| {
-        if a == 0.0 && b == 0.0 { 0.0 } else { b.atan2(a).to_degrees().rem_euclid(360.0) }
+        if a == 0.0 && b == 0.0 {
+            0.0
+        } else {
+            b.atan2(a).to_degrees().rem_euclid(360.0)
+        }
     };
     let (h1, h2) = (hue(one[2], a1), hue(two[2], a2));
     let (dl, dc) = (two[0] - one[0], c2 - c1);
@@ -91,8 +111,10 @@ pub fn distances(width: u32, height: u32, mask: &[bool]) -> Vec<f32> {
     (0..i64::from(height))
         .flat_map(|y| (0..i64::from(width)).map(move |x| (x, y)))
         .map(|(x, y)| {
-            let nearest =
-                masked.iter().map(|(mx, my)| (mx - x).pow(2) + (my - y).pow(2)).min();
+            let nearest = masked
+                .iter()
+                .map(|(mx, my)| (mx - x).pow(2) + (my - y).pow(2))
+                .min();
             nearest.map_or(f32::MAX, |squared| (squared as f64).sqrt() as f32)
         })
         .collect()
@@ -110,13 +132,32 @@ fn delta_e_agrees_with_the_published_pairs() {
         ([50.0, 2.4900, -0.0010], [50.0, -2.4900, 0.0011], 7.2195),
         ([50.0, 2.5, 0.0], [73.0, 25.0, -18.0], 27.1492),
         ([50.0, 2.5, 0.0], [61.0, -5.0, 29.0], 22.8977),
-        ([60.2574, -34.0099, 36.2677], [60.4626, -34.1751, 39.4387], 1.2644),
-        ([22.7233, 20.0904, -46.6940], [23.0331, 14.9730, -42.5619], 2.0373),
-        ([90.8027, -2.0831, 1.4410], [91.1528, -1.6435, 0.0447], 1.4441),
-        ([2.0776, 0.0795, -1.1350], [0.9033, -0.0636, -0.5514], 0.9082),
+        (
+            [60.2574, -34.0099, 36.2677],
+            [60.4626, -34.1751, 39.4387],
+            1.2644,
+        ),
+        (
+            [22.7233, 20.0904, -46.6940],
+            [23.0331, 14.9730, -42.5619],
+            2.0373,
+        ),
+        (
+            [90.8027, -2.0831, 1.4410],
+            [91.1528, -1.6435, 0.0447],
+            1.4441,
+        ),
+        (
+            [2.0776, 0.0795, -1.1350],
+            [0.9033, -0.0636, -0.5514],
+            0.9082,
+        ),
     ];
     for (one, two, expected) in pairs {
         let found = delta_e_2000(one, two);
-        assert!((found - expected).abs() < 1e-4, "{one:?} {two:?}: {found} is not {expected}");
+        assert!(
+            (found - expected).abs() < 1e-4,
+            "{one:?} {two:?}: {found} is not {expected}"
+        );
     }
 }

@@ -32,7 +32,11 @@ impl Picture {
             .flat_map(|y| (0..width).map(move |x| (x, y)))
             .flat_map(|(x, y)| color(x, y))
             .collect();
-        Self { width, height, rgba8 }
+        Self {
+            width,
+            height,
+            rgba8,
+        }
     }
 
     /// Every pixel has another colour than its neighbours; differs with `seed`.
@@ -102,7 +106,14 @@ impl eframe::App for Page {
         self.canvas.begin_frame();
         for (i, cell) in self.cells.iter().enumerate() {
             let id = egui::Id::unique(("cell", i));
-            cell_ui(ui, id, cell.rect, &cell.label, &cell.paint, &mut self.canvas);
+            cell_ui(
+                ui,
+                id,
+                cell.rect,
+                &cell.label,
+                &cell.paint,
+                &mut self.canvas,
+            );
         }
         if let Some(extra) = &self.extra {
             extra(ui, &mut self.canvas, &self.cells);
@@ -116,15 +127,23 @@ pub fn setup() -> egui_wgpu::WgpuSetup {
     let mut setup = egui_kittest::wgpu::default_wgpu_setup();
     if let egui_wgpu::WgpuSetup::CreateNew(create) = &mut setup {
         let gl = std::env::var("FILL_AUDIT_TEST_BACKEND").is_ok_and(|name| name == "gl");
-        create.instance_descriptor.backends =
-            if gl { wgpu::Backends::GL } else { wgpu::Backends::VULKAN };
+        create.instance_descriptor.backends = if gl {
+            wgpu::Backends::GL
+        } else {
+            wgpu::Backends::VULKAN
+        };
     }
     setup
 }
 
 /// A page of that size in physical pixels.
 pub fn page(size_px: [u32; 2], pixels_per_point: f32) -> Harness<'static, Page> {
-    page_with(size_px, pixels_per_point, &CanvasOptions::default(), Arc::new(decode))
+    page_with(
+        size_px,
+        pixels_per_point,
+        &CanvasOptions::default(),
+        Arc::new(decode),
+    )
 }
 
 pub fn page_with(
@@ -140,7 +159,12 @@ pub fn page_with(
         .with_render_cursor(false)
         .wgpu_setup(setup())
         .build_eframe(move |cc| Page {
-            canvas: Canvas::new(&cc.egui_ctx, cc.wgpu_render_state.as_ref(), decode, &options),
+            canvas: Canvas::new(
+                &cc.egui_ctx,
+                cc.wgpu_render_state.as_ref(),
+                decode,
+                &options,
+            ),
             cells: Vec::new(),
             extra: None,
         })
@@ -178,8 +202,11 @@ pub fn one_cell(
 ) -> ImageId {
     let page = harness.state_mut();
     let image = page.canvas.image(source);
-    page.cells =
-        vec![Cell { rect, label: "the cell".to_owned(), paint: CellPaint::new(image, view) }];
+    page.cells = vec![Cell {
+        rect,
+        label: "the cell".to_owned(),
+        paint: CellPaint::new(image, view),
+    }];
     image
 }
 
@@ -212,7 +239,9 @@ pub fn compare(
         if view.zoom > 1.0 && (on_edge(pos[0]) || on_edge(pos[1])) {
             continue;
         }
-        let Some(expected) = expected(pos) else { continue };
+        let Some(expected) = expected(pos) else {
+            continue;
+        };
         compared += 1;
         for (drawn, expected) in pixel.0.into_iter().zip(expected) {
             assert!(

@@ -20,7 +20,10 @@ fn cell() -> Rect {
 }
 
 fn view(x: f64, y: f64, zoom: f64) -> View {
-    View { center_in_image: [x, y], zoom }
+    View {
+        center_in_image: [x, y],
+        zoom,
+    }
 }
 
 fn size_of(picture: &Picture) -> [f64; 2] {
@@ -67,9 +70,16 @@ fn texels_are_exact_on_scaled_displays() {
         let view = view(20.0, 15.0, 4.0);
         one_cell(&mut harness, rect, &picture.source("picture"), view);
         let drawn = drawn(&mut harness);
-        compare(&drawn, rect, pixels_per_point, &view, size_of(&picture), 0, 5000, |pos| {
-            Some([0, 1, 2].map(|i| picture.texel(pos)[i]))
-        });
+        compare(
+            &drawn,
+            rect,
+            pixels_per_point,
+            &view,
+            size_of(&picture),
+            0,
+            5000,
+            |pos| Some([0, 1, 2].map(|i| picture.texel(pos)[i])),
+        );
     }
 }
 
@@ -82,35 +92,67 @@ fn a_picture_at_half_size_is_the_average_in_linear_light() {
     let view = view(300.0, 200.0, 0.5);
     one_cell(&mut harness, rect, &picture.source("picture"), view);
     let drawn = drawn(&mut harness);
-    compare(&drawn, rect, 1.0, &view, size_of(&picture), 1, 30_000, |pos| {
-        let [x, y] = pos.map(|v| (v / 2.0).floor() as u32 * 2);
-        let average = [0, 1, 2].map(|i| {
-            let four = [(0, 0), (1, 0), (0, 1), (1, 1)]
-                .map(|(dx, dy)| linear(unit(picture.at(x + dx, y + dy))[i]));
-            encoded(four.iter().sum::<f64>() / 4.0)
-        });
-        Some(bytes(average))
-    });
+    compare(
+        &drawn,
+        rect,
+        1.0,
+        &view,
+        size_of(&picture),
+        1,
+        30_000,
+        |pos| {
+            let [x, y] = pos.map(|v| (v / 2.0).floor() as u32 * 2);
+            let average = [0, 1, 2].map(|i| {
+                let four = [(0, 0), (1, 0), (0, 1), (1, 1)]
+                    .map(|(dx, dy)| linear(unit(picture.at(x + dx, y + dy))[i]));
+                encoded(four.iter().sum::<f64>() / 4.0)
+            });
+            Some(bytes(average))
+        },
+    );
 }
 
 #[test]
 fn outside_the_picture_is_neutral_grey() {
     let picture = Picture::flat(10, 10, [255, 0, 0, 255]);
     let mut harness = page([230, 170], 1.0);
-    one_cell(&mut harness, cell(), &picture.source("picture"), view(5.0, 5.0, 4.0));
+    one_cell(
+        &mut harness,
+        cell(),
+        &picture.source("picture"),
+        view(5.0, 5.0, 4.0),
+    );
     let drawn = drawn(&mut harness);
     assert_eq!(drawn.get_pixel(20, 10).0, [64, 64, 64, 255]);
-    assert_eq!(drawn.pixels().filter(|p| p.0 == [255, 0, 0, 255]).count(), 40 * 40);
+    assert_eq!(
+        drawn.pixels().filter(|p| p.0 == [255, 0, 0, 255]).count(),
+        40 * 40
+    );
 }
 
 #[test]
 fn transparent_parts_show_a_checkerboard() {
     let picture = Picture::flat(40, 40, [0, 0, 255, 0]);
     let mut harness = page([230, 170], 1.0);
-    one_cell(&mut harness, cell(), &picture.source("picture"), view(20.0, 20.0, 2.0));
+    one_cell(
+        &mut harness,
+        cell(),
+        &picture.source("picture"),
+        view(20.0, 20.0, 2.0),
+    );
     let drawn = drawn(&mut harness);
-    let count = |grey: u8| drawn.pixels().filter(|p| p.0 == [grey, grey, grey, 255]).count();
-    assert!(count(102) > 2500 && count(153) > 2500, "{} {}", count(102), count(153));
+    let count = |grey: u8| {
+        drawn
+            .pixels()
+            .filter(|p| p.0 == [grey, grey, grey, 255])
+            .count()
+    };
+    assert!(
+        count(102) > 2500 && count(153) > 2500,
+        "{} {}",
+        count(102),
+        count(153)
+    );
 }
 
 #[test]
@@ -127,7 +169,13 @@ fn differences_agree_with_the_formulas() {
             (Metric::DeltaE2000, 1.0, 0.0),
             (Metric::DeltaE2000, 2.0, 30.0),
         ] {
-            set(&mut harness, |paint| paint.mode = Mode::Difference { metric, gain, threshold });
+            set(&mut harness, |paint| {
+                paint.mode = Mode::Difference {
+                    metric,
+                    gain,
+                    threshold,
+                }
+            });
             let drawn = drawn(&mut harness);
             let (gain, threshold) = (f64::from(gain), f64::from(threshold));
             compare(&drawn, cell(), 1.0, &view, size_of(&one), 1, 700, |pos| {
@@ -175,14 +223,26 @@ fn small_colour_differences_are_right_under_gain() {
     let reference = harness.state_mut().canvas.image(&two.source("two"));
     set(&mut harness, |paint| {
         paint.reference = Some(reference);
-        paint.mode =
-            Mode::Difference { metric: Metric::DeltaE2000, gain: 20.0, threshold: 0.0 };
+        paint.mode = Mode::Difference {
+            metric: Metric::DeltaE2000,
+            gain: 20.0,
+            threshold: 0.0,
+        };
     });
     let drawn = drawn(&mut harness);
-    compare(&drawn, cell(), 1.0, &view, size_of(&one), 1, 10_000, |pos| {
-        let e = delta_e_2000(lab(unit(one.texel(pos))), lab(unit(two.texel(pos))));
-        Some(bytes([20.0 * e / 100.0; 3]))
-    });
+    compare(
+        &drawn,
+        cell(),
+        1.0,
+        &view,
+        size_of(&one),
+        1,
+        10_000,
+        |pos| {
+            let e = delta_e_2000(lab(unit(one.texel(pos))), lab(unit(two.texel(pos))));
+            Some(bytes([20.0 * e / 100.0; 3]))
+        },
+    );
 }
 
 #[test]
@@ -190,7 +250,9 @@ fn the_wipe_stands_in_the_picture_also_while_zoomed() {
     for zoom in [1.0, 3.0, 7.0] {
         let (mut harness, one, two, view) = two_pictures(zoom);
         for split_in_image in [0.0, 12.25, 18.0, 37.0] {
-            set(&mut harness, |paint| paint.mode = Mode::Wipe { split_in_image });
+            set(&mut harness, |paint| {
+                paint.mode = Mode::Wipe { split_in_image }
+            });
             let drawn = drawn(&mut harness);
             compare(&drawn, cell(), 1.0, &view, size_of(&one), 0, 600, |pos| {
                 let away_px = (pos[0] - split_in_image) * zoom;
@@ -209,14 +271,24 @@ fn the_wipe_line_is_seen_on_black_and_on_white() {
     for grey in [0, 255] {
         let picture = Picture::flat(30, 30, [grey, grey, grey, 255]);
         let mut harness = page([230, 170], 1.0);
-        let image = one_cell(&mut harness, cell(), &picture.source("picture"), view(15.0, 15.0, 4.0));
+        let image = one_cell(
+            &mut harness,
+            cell(),
+            &picture.source("picture"),
+            view(15.0, 15.0, 4.0),
+        );
         set(&mut harness, |paint| {
             paint.reference = Some(image);
-            paint.mode = Mode::Wipe { split_in_image: 15.0 };
+            paint.mode = Mode::Wipe {
+                split_in_image: 15.0,
+            };
         });
         let drawn = drawn(&mut harness);
         let other = 255 - grey;
-        let seen = drawn.pixels().filter(|p| p.0 == [other, other, other, 255]).count();
+        let seen = drawn
+            .pixels()
+            .filter(|p| p.0 == [other, other, other, 255])
+            .count();
         assert!(seen >= 120, "{seen} pixels of the line on {grey}");
     }
 }
@@ -232,7 +304,9 @@ fn a_reference_of_another_size_lies_over_the_same_image_space() {
     set(&mut harness, |paint| {
         paint.reference = Some(reference);
         paint.size_in_image = Some([64.0, 48.0]);
-        paint.mode = Mode::Wipe { split_in_image: 64.0 };
+        paint.mode = Mode::Wipe {
+            split_in_image: 64.0,
+        };
     });
     let drawn = drawn(&mut harness);
     compare(&drawn, cell(), 1.0, &view, [63.0, 48.0], 0, 20_000, |pos| {
@@ -246,26 +320,41 @@ fn channels_and_exposure_agree_with_the_formulas() {
     let mut harness = page([230, 170], 1.0);
     let view = view(18.0, 11.0, 3.0);
     one_cell(&mut harness, cell(), &picture.source("picture"), view);
-    for channel in [Channel::Rgb, Channel::Red, Channel::Green, Channel::Blue, Channel::Luma] {
+    for channel in [
+        Channel::Rgb,
+        Channel::Red,
+        Channel::Green,
+        Channel::Blue,
+        Channel::Luma,
+    ] {
         for stops in [0.0, 1.0, -2.5] {
             set(&mut harness, |paint| {
                 paint.channel = channel;
                 paint.exposure_stops = stops;
             });
             let drawn = drawn(&mut harness);
-            compare(&drawn, cell(), 1.0, &view, size_of(&picture), 1, 5000, |pos| {
-                let mut c = unit(picture.texel(pos));
-                if stops != 0.0 {
-                    c = c.map(|c| encoded(linear(c) * f64::from(stops).exp2()));
-                }
-                Some(bytes(match channel {
-                    Channel::Rgb => c,
-                    Channel::Red => [c[0]; 3],
-                    Channel::Green => [c[1]; 3],
-                    Channel::Blue => [c[2]; 3],
-                    Channel::Luma => [luma(c); 3],
-                }))
-            });
+            compare(
+                &drawn,
+                cell(),
+                1.0,
+                &view,
+                size_of(&picture),
+                1,
+                5000,
+                |pos| {
+                    let mut c = unit(picture.texel(pos));
+                    if stops != 0.0 {
+                        c = c.map(|c| encoded(linear(c) * f64::from(stops).exp2()));
+                    }
+                    Some(bytes(match channel {
+                        Channel::Rgb => c,
+                        Channel::Red => [c[0]; 3],
+                        Channel::Green => [c[1]; 3],
+                        Channel::Blue => [c[2]; 3],
+                        Channel::Luma => [luma(c); 3],
+                    }))
+                },
+            );
         }
     }
 }
@@ -284,8 +373,16 @@ fn mask(width: u32, height: u32) -> Vec<bool> {
 fn masked(picture: &Picture, mask_size: [u32; 2], view: View) -> (Harness, Vec<f32>) {
     let mut harness = page([230, 170], 1.0);
     one_cell(&mut harness, cell(), &picture.source("picture"), view);
-    let distance_px = distances(mask_size[0], mask_size[1], &mask(mask_size[0], mask_size[1]));
-    let field = DistanceField { size: mask_size, distance_px: &distance_px, raw: None };
+    let distance_px = distances(
+        mask_size[0],
+        mask_size[1],
+        &mask(mask_size[0], mask_size[1]),
+    );
+    let field = DistanceField {
+        size: mask_size,
+        distance_px: &distance_px,
+        raw: None,
+    };
     harness.state_mut().canvas.set_field(FIELD, &field).unwrap();
     set(&mut harness, |paint| paint.mask = Some(FIELD));
     (harness, distance_px)
@@ -310,11 +407,20 @@ fn the_tint_covers_the_dilated_mask_and_nothing_else() {
                 paint.dilate_px = dilate_px;
             });
             let drawn = drawn(&mut harness);
-            compare(&drawn, cell(), 1.0, &view, size_of(&picture), 1, 2500, |pos| {
-                let distance = field_texel(&field, mask_size, pos, size_of(&picture));
-                let is_in = distance <= f64::from(dilate_px) + 1e-6;
-                Some(if is_in { [255, 0, 153] } else { [100; 3] })
-            });
+            compare(
+                &drawn,
+                cell(),
+                1.0,
+                &view,
+                size_of(&picture),
+                1,
+                2500,
+                |pos| {
+                    let distance = field_texel(&field, mask_size, pos, size_of(&picture));
+                    let is_in = distance <= f64::from(dilate_px) + 1e-6;
+                    Some(if is_in { [255, 0, 153] } else { [100; 3] })
+                },
+            );
         }
     }
 }
@@ -340,32 +446,41 @@ fn mask_views_show_what_the_model_sees() {
     ] {
         set(&mut harness, |paint| paint.mode = mode);
         let drawn = drawn(&mut harness);
-        compare(&drawn, cell(), 1.0, &view, size_of(&picture), 1, 20_000, |pos| {
-            let distance = field_texel(&field, mask_size, pos, size_of(&picture));
-            let is_in = distance <= f64::from(dilate_px) + 1e-6;
-            let own = unit(picture.texel(pos));
-            let other = unit(fill.texel(pos));
-            Some(bytes(match mode {
-                Mode::Mask => [f64::from(u8::from(is_in)); 3],
-                Mode::MaskedPicture if is_in => [0.5; 3],
-                Mode::MaskedPicture => own,
-                Mode::Composite { feather_px } => {
-                    let sigma = f64::from(feather_px);
-                    let weight = if distance <= 0.0 {
-                        1.0
-                    } else if !is_in {
-                        0.0
-                    } else if sigma == 0.0 {
-                        1.0
-                    } else {
-                        let x = (f64::from(dilate_px) + 0.5 - distance) / sigma;
-                        1.0 / (1.0 + (-1.702 * x).exp())
-                    };
-                    [0, 1, 2].map(|i| other[i] + (own[i] - other[i]) * weight)
-                }
-                _ => own,
-            }))
-        });
+        compare(
+            &drawn,
+            cell(),
+            1.0,
+            &view,
+            size_of(&picture),
+            1,
+            20_000,
+            |pos| {
+                let distance = field_texel(&field, mask_size, pos, size_of(&picture));
+                let is_in = distance <= f64::from(dilate_px) + 1e-6;
+                let own = unit(picture.texel(pos));
+                let other = unit(fill.texel(pos));
+                Some(bytes(match mode {
+                    Mode::Mask => [f64::from(u8::from(is_in)); 3],
+                    Mode::MaskedPicture if is_in => [0.5; 3],
+                    Mode::MaskedPicture => own,
+                    Mode::Composite { feather_px } => {
+                        let sigma = f64::from(feather_px);
+                        let weight = if distance <= 0.0 {
+                            1.0
+                        } else if !is_in {
+                            0.0
+                        } else if sigma == 0.0 {
+                            1.0
+                        } else {
+                            let x = (f64::from(dilate_px) + 0.5 - distance) / sigma;
+                            1.0 / (1.0 + (-1.702 * x).exp())
+                        };
+                        [0, 1, 2].map(|i| other[i] + (own[i] - other[i]) * weight)
+                    }
+                    _ => own,
+                }))
+            },
+        );
     }
 }
 
@@ -379,20 +494,30 @@ fn outlines_are_seen_on_black_and_on_white_and_look_different() {
             paint.dilate_px = 4.0;
         });
         let outline = drawn(&mut harness);
-        let count = |color: [u8; 3]| {
-            outline.pixels().filter(|p| p.0[..3] == color).count()
-        };
+        let count = |color: [u8; 3]| outline.pixels().filter(|p| p.0[..3] == color).count();
         let other = 255 - grey;
-        assert!(count([other; 3]) > 100, "the solid outline is lost on {grey}");
-        assert!(count([255, 209, 0]) > 100, "the dashed outline is lost on {grey}");
+        assert!(
+            count([other; 3]) > 100,
+            "the solid outline is lost on {grey}"
+        );
+        assert!(
+            count([255, 209, 0]) > 100,
+            "the dashed outline is lost on {grey}"
+        );
         set(&mut harness, |paint| paint.overlay = Overlay::Ring);
         let ring = drawn(&mut harness);
-        let changed = ring.pixels().zip(outline.pixels()).filter(|(a, b)| a != b).count();
+        let changed = ring
+            .pixels()
+            .zip(outline.pixels())
+            .filter(|(a, b)| a != b)
+            .count();
         assert!(changed > 500, "the ring is not seen on {grey}: {changed}");
         set(&mut harness, |paint| paint.overlay = Overlay::Off);
         let off = drawn(&mut harness);
         let is_plain = |p: &image::Rgba<u8>| p.0[..3] == [grey; 3] || p.0[..3] == [64; 3];
-        let touched = off.enumerate_pixels().filter(|(x, y, p)| in_cell(*x, *y) && !is_plain(p));
+        let touched = off
+            .enumerate_pixels()
+            .filter(|(x, y, p)| in_cell(*x, *y) && !is_plain(p));
         assert_eq!(touched.count(), 0, "off draws nothing over the picture");
     }
 }
@@ -406,11 +531,20 @@ fn an_outline_is_as_thick_at_any_zoom() {
     let picture = Picture::flat(64, 64, [0, 0, 0, 255]);
     for zoom in [0.5, 1.0, 2.0, 6.0, 20.0] {
         let mut harness = page([230, 170], 1.0);
-        one_cell(&mut harness, cell(), &picture.source("picture"), view(32.0, 32.0, zoom));
+        one_cell(
+            &mut harness,
+            cell(),
+            &picture.source("picture"),
+            view(32.0, 32.0, zoom),
+        );
         // The right half is masked: one straight edge.
         let half: Vec<bool> = (0..64 * 64).map(|i| i % 64 >= 32).collect();
         let distance_px = distances(64, 64, &half);
-        let field = DistanceField { size: [64, 64], distance_px: &distance_px, raw: None };
+        let field = DistanceField {
+            size: [64, 64],
+            distance_px: &distance_px,
+            raw: None,
+        };
         harness.state_mut().canvas.set_field(FIELD, &field).unwrap();
         set(&mut harness, |paint| {
             paint.mask = Some(FIELD);
@@ -418,7 +552,9 @@ fn an_outline_is_as_thick_at_any_zoom() {
         });
         let drawn = drawn(&mut harness);
         let row = 5 + 151 / 2;
-        let white = (11..214).filter(|x| drawn.get_pixel(*x, row).0[..3] == [255; 3]).count();
+        let white = (11..214)
+            .filter(|x| drawn.get_pixel(*x, row).0[..3] == [255; 3])
+            .count();
         assert!((1..=3).contains(&white), "{white} pixels thick at {zoom}");
     }
 }
@@ -427,7 +563,12 @@ fn an_outline_is_as_thick_at_any_zoom() {
 fn gained_lost_and_specks_are_told_apart() {
     let picture = Picture::flat(40, 40, [90, 90, 90, 255]);
     let mut harness = page([230, 170], 1.0);
-    one_cell(&mut harness, cell(), &picture.source("picture"), view(20.0, 20.0, 3.0));
+    one_cell(
+        &mut harness,
+        cell(),
+        &picture.source("picture"),
+        view(20.0, 20.0, 3.0),
+    );
     let after: Vec<bool> = (0..1600).map(|i| (10..20).contains(&(i % 40))).collect();
     let distance_px = distances(40, 40, &after);
     let raw: Vec<RawMask> = (0..1600)
@@ -437,7 +578,11 @@ fn gained_lost_and_specks_are_told_apart() {
             _ => RawMask::Off,
         })
         .collect();
-    let field = DistanceField { size: [40, 40], distance_px: &distance_px, raw: Some(&raw) };
+    let field = DistanceField {
+        size: [40, 40],
+        distance_px: &distance_px,
+        raw: Some(&raw),
+    };
     harness.state_mut().canvas.set_field(FIELD, &field).unwrap();
     set(&mut harness, |paint| {
         paint.mask = Some(FIELD);
@@ -458,7 +603,11 @@ fn the_token_grid_has_a_line_every_16_texels() {
     let mut harness = page([230, 170], 1.0);
     let view = view(48.0, 32.0, 2.0);
     one_cell(&mut harness, cell(), &picture.source("picture"), view);
-    let field = DistanceField { size: [96, 64], distance_px: &[1e9; 96 * 64], raw: None };
+    let field = DistanceField {
+        size: [96, 64],
+        distance_px: &[1e9; 96 * 64],
+        raw: None,
+    };
     harness.state_mut().canvas.set_field(FIELD, &field).unwrap();
     set(&mut harness, |paint| {
         paint.mask = Some(FIELD);
