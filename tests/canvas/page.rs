@@ -92,6 +92,8 @@ pub struct Cell {
     pub paint: CellPaint,
 }
 
+pub type Decoded = DecodedImage;
+
 type Extra = Box<dyn Fn(&mut egui::Ui, &mut Canvas, &[Cell])>;
 
 pub struct Page {
@@ -162,7 +164,7 @@ pub fn page_with(
             canvas: Canvas::new(
                 &cc.egui_ctx,
                 cc.wgpu_render_state.as_ref(),
-                decode,
+                &decode,
                 &options,
             ),
             cells: Vec::new(),
