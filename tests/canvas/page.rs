@@ -16,7 +16,7 @@ use fill_audit::ui::canvas::{
 };
 
 /// How long a page may take to settle before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A picture as plain numbers.
 #[derive(Clone)]
@@ -214,6 +214,7 @@ pub fn one_cell(
 
 /// Compares every drawn pixel of a cell that lies on the picture with `expected(pos_in_image)`; at
 /// least `least` of them must be there. Channels may differ by `within`.
+#[expect(clippy::too_many_arguments, reason = "each is one word at the call")]
 pub fn compare(
     drawn: &image::RgbaImage,
     rect: Rect,

@@ -50,9 +50,11 @@ fn field() -> (Vec<f32>, Vec<RawMask>) {
     (distances(SIZE[0], SIZE[1], &clean), raw)
 }
 
+type Change = fn(&mut CellPaint);
+
 #[test]
 fn every_mode_draws_something_of_its_own() {
-    let modes: Vec<(&str, fn(&mut CellPaint))> = vec![
+    let modes: [(&str, Change); 18] = [
         ("plain", |_| {}),
         ("wipe", |p| {
             p.mode = Mode::Wipe {

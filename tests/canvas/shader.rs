@@ -462,7 +462,6 @@ fn mask_views_show_what_the_model_sees() {
                 Some(bytes(match mode {
                     Mode::Mask => [f64::from(u8::from(is_in)); 3],
                     Mode::MaskedPicture if is_in => [0.5; 3],
-                    Mode::MaskedPicture => own,
                     Mode::Composite { feather_px } => {
                         let sigma = f64::from(feather_px);
                         let weight = if distance <= 0.0 {
@@ -605,7 +604,7 @@ fn the_token_grid_has_a_line_every_16_texels() {
     one_cell(&mut harness, cell(), &picture.source("picture"), view);
     let field = DistanceField {
         size: [96, 64],
-        distance_px: &[1e9; 96 * 64],
+        distance_px: &vec![1e9; 96 * 64],
         raw: None,
     };
     harness.state_mut().canvas.set_field(FIELD, &field).unwrap();

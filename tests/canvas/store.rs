@@ -7,7 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc,
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use eframe::egui::{Rect, pos2, vec2};
@@ -16,7 +16,7 @@ use fill_audit::ui::canvas::{
     CanvasOptions, CellPaint, Decode, ImageSource, ImageStatus, View, loupe_ui, preload_cell,
 };
 
-use super::page::{Cell, Page, Picture, compare, decode, drawn, page, page_with, settle};
+use super::page::{Cell, PATIENCE, Page, Picture, compare, decode, drawn, page, page_with, settle};
 
 type Harness = egui_kittest::Harness<'static, Page>;
 
@@ -175,10 +175,7 @@ fn a_frame_uploads_no_more_than_its_share() {
         if page.canvas.memory().pending > 0 {
             pending.push(page.canvas.memory().full);
         }
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "the picture never came"
-        );
+        assert!(started.elapsed() < PATIENCE, "the picture never came");
         std::thread::yield_now();
     }
     // 2.8 MB in shares of 256 kB: at least ten frames with the picture on its way.
@@ -215,10 +212,7 @@ fn visible_cells_are_decoded_before_the_rest() {
     harness.step();
     let started = Instant::now();
     while decodes.lock().unwrap().is_empty() {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "no decode began"
-        );
+        assert!(started.elapsed() < PATIENCE, "no decode began");
         std::thread::yield_now();
     }
     row(&mut harness, &sources[5..8], view(16.0, 16.0, 3.0));
@@ -262,10 +256,7 @@ fn a_stale_picture_is_dropped() {
     harness.step();
     let started = Instant::now();
     while calls.load(Ordering::SeqCst) == 0 {
-        assert!(
-            started.elapsed() < Duration::from_secs(60),
-            "no decode began"
-        );
+        assert!(started.elapsed() < PATIENCE, "no decode began");
         std::thread::yield_now();
     }
     let image = harness.state().cells[0].paint.image;
@@ -473,7 +464,7 @@ fn bad_pictures_say_why_and_the_others_are_shown() {
         );
         let label = format!("cell {i}: cannot");
         let cell = harness.get_by_label_contains(&label);
-        assert_eq!(cell.rect().width(), 100.0);
+        assert!((cell.rect().width() - 100.0).abs() < 0.5);
         // The reason is written in the cell: something lighter than its grey.
         let left = 100 * i as u32;
         let written = (left..left + 100)

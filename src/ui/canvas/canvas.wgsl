@@ -12,7 +12,7 @@ struct Cell {
     base_map: vec4f,
     reference_map: vec4f,
     field_map: vec4f,
-    // Screen's size in pixels (xy).
+    // Screen's size in pixels (xy), pixels in a line's unit of thickness (z).
     screen: vec4f,
     // Mip level of base (x) and reference (y): negative means exact texels.
     // Screen pixels per texel of the field (z), 16-pixel tokens on (w > 0).
@@ -251,7 +251,7 @@ struct Edges {
     grown: u32,
 }
 
-// Compares the texel here with those one and two screen pixels away: an outline is as thick at any zoom.
+// Compares the texel here with those one and two units away: an outline is as thick at any zoom.
 fn edges(p: vec2f, here: f32) -> Edges {
     var found = Edges(0u, 0u);
     let on_original = here <= 0.0;
@@ -262,7 +262,7 @@ fn edges(p: vec2f, here: f32) -> Edges {
         let angle = f32(i % 8u) * 0.78539816;
         // Square steps, so that straight edges give straight lines.
         let away = clamp(vec2f(cos(angle), sin(angle)) * 1.5, vec2f(-1.0), vec2f(1.0)) * reach;
-        let there = field_at(p + away * cell.to_image.xy).x;
+        let there = field_at(p + away * cell.screen.z * cell.to_image.xy).x;
         if (there <= 0.0) != on_original {
             found.original = max(found.original, strength);
         }
@@ -283,7 +283,7 @@ const LOST_COLOR = vec3f(255.0, 77.0, 26.0) / 255.0;
 const SPECK_COLOR = vec3f(191.0, 102.0, 255.0) / 255.0;
 
 fn stripes(at: vec2f, period: f32) -> bool {
-    return fract((at.x + at.y) / period) < 0.5;
+    return fract((at.x + at.y) / (period * cell.screen.z)) < 0.5;
 }
 
 fn overlaid(color: vec3f, p: vec2f, at: vec2f) -> vec3f {
@@ -327,13 +327,13 @@ fn overlaid(color: vec3f, p: vec2f, at: vec2f) -> vec3f {
     return c;
 }
 
-// Lines every 16 texels of the field, one screen pixel thick, dotted in two tones.
+// Lines every 16 texels of the field, one unit thick, dotted in two tones.
 fn token_lines(color: vec3f, p: vec2f, at: vec2f) -> vec3f {
-    if 16.0 * cell.levels.z < 6.0 {
+    if 16.0 * cell.levels.z < 6.0 * cell.screen.z {
         return color;
     }
     let here = floor((p * cell.field_map.xy + cell.field_map.zw + NUDGE) / 16.0);
-    let before = p - cell.to_image.xy;
+    let before = p - cell.to_image.xy * cell.screen.z;
     let there = floor((before * cell.field_map.xy + cell.field_map.zw + NUDGE) / 16.0);
     if any(here != there) {
         return mix(color, select(BLACK, WHITE, stripes(at, 4.0)), 0.6);
@@ -373,7 +373,7 @@ fn painted(at: vec2f) -> vec3f {
         c = adjusted(c);
     }
     if shown.a < 1.0 {
-        let squares = floor(at / 8.0);
+        let squares = floor(at / (8.0 * cell.screen.z));
         let dark = (i32(squares.x) + i32(squares.y)) % 2 == 0;
         c = mix(vec3f(select(0.6, 0.4, dark)), c, shown.a);
     }
@@ -384,7 +384,7 @@ fn painted(at: vec2f) -> vec3f {
         c = token_lines(c, p, at);
     }
     if mode == WIPE {
-        let away = abs((p.x - cell.params.x) / cell.to_image.x);
+        let away = abs((p.x - cell.params.x) / cell.to_image.x) / cell.screen.z;
         if away < 1.0 {
             c = WHITE;
         } else if away < 2.0 {

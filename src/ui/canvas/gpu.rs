@@ -324,9 +324,11 @@ impl Painter {
         }
         let first = self.staged.len() as u64 / self.stride;
         let size = screen.size_in_pixels.map(|px| px as f32);
+        // Lines are as thick as egui's on a scaled display, in whole pixels.
+        let line_px = screen.pixels_per_point.round().max(1.0);
         for piece in pieces {
             let uniform = PieceUniform {
-                screen: [size[0], size[1], 0.0, 0.0],
+                screen: [size[0], size[1], line_px, 0.0],
                 ..piece.uniform
             };
             let at = self.staged.len();
