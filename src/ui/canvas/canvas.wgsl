@@ -25,6 +25,11 @@ struct Cell {
     mask: vec4f,
 }
 
+// What a pipeline can do; drivers that run both sides of a branch are spared what is not asked for.
+override with_difference: bool = true;
+override with_mask: bool = true;
+override with_adjustment: bool = true;
+
 const PLAIN = 0u;
 const WIPE = 1u;
 const DIFFERENCE = 2u;
@@ -351,25 +356,25 @@ fn painted(at: vec2f) -> vec3f {
         if p.x < cell.params.x {
             shown = pick(reference_image, cell.reference_map, cell.levels.y, p);
         }
-    } else if mode == DIFFERENCE {
+    } else if with_difference && mode == DIFFERENCE {
         let reference = pick(reference_image, cell.reference_map, cell.levels.y, p);
         shown = vec4f(difference(base.rgb, reference.rgb), 1.0);
         raw = true;
-    } else if mode == MASK {
+    } else if with_mask && mode == MASK {
         shown = vec4f(select(BLACK, WHITE, is_grown(field_at(p).x)), 1.0);
         raw = true;
-    } else if mode == MASKED_PICTURE {
+    } else if with_mask && mode == MASKED_PICTURE {
         // What is masked is 0 in the model's -1..1, so middle grey.
         if is_grown(field_at(p).x) {
             shown = vec4f(vec3f(0.5), 1.0);
             raw = true;
         }
-    } else if mode == COMPOSITE {
+    } else if with_mask && mode == COMPOSITE {
         let original = pick(reference_image, cell.reference_map, cell.levels.y, p);
         shown = mix(original, base, feather_weight(field_at(p).x));
     }
     var c = shown.rgb;
-    if !raw {
+    if with_adjustment && !raw {
         c = adjusted(c);
     }
     if shown.a < 1.0 {
@@ -377,10 +382,10 @@ fn painted(at: vec2f) -> vec3f {
         let dark = (i32(squares.x) + i32(squares.y)) % 2 == 0;
         c = mix(vec3f(select(0.6, 0.4, dark)), c, shown.a);
     }
-    if cell.choice.z != 0u {
+    if with_mask && cell.choice.z != 0u {
         c = overlaid(c, p, at);
     }
-    if cell.levels.w > 0.0 {
+    if with_mask && cell.levels.w > 0.0 {
         c = token_lines(c, p, at);
     }
     if mode == WIPE {
