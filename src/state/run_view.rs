@@ -55,8 +55,8 @@ pub struct RunView {
     pub selected: Option<CellKey>,
     /// How pictures are looked at.
     pub look: Look,
-    /// What the shared view is to do at the next frame.
-    pub view_request: Option<ViewRequest>,
+    /// What the shared view is to do at the next frame, and a number that tells requests apart.
+    pub view_request: (ViewRequest, u64),
     /// Whether the selected cell is shown alone.
     pub is_full_screen: bool,
     /// Whether the reference is shown while a key is held.
@@ -90,13 +90,34 @@ impl RunView {
             grid,
             selected,
             look: Look::default(),
-            view_request: Some(ViewRequest::MaskBox),
+            view_request: (ViewRequest::MaskBox, 0),
             is_full_screen: false,
             is_reference_held: false,
             is_cycling: false,
             live: None,
             generation,
         }
+    }
+
+    /// Asks something of the shared view.
+    pub fn ask(&mut self, request: ViewRequest) {
+        self.view_request = (request, self.view_request.1 + 1);
+    }
+
+    /// The next cell of the selected one's row or strip that has a picture, round and round.
+    pub fn next_in_cycle(&self) -> Option<CellKey> {
+        let from = self.selected.as_ref()?;
+        let mut next = self.grid.neighbour(from, 1, 0);
+        if next == *from {
+            loop {
+                let before = self.grid.neighbour(&next, -1, 0);
+                if before == next {
+                    break;
+                }
+                next = before;
+            }
+        }
+        (next != *from).then_some(next)
     }
 
     /// Takes a new reading of the same run; where one is and how one looks stays.

@@ -218,11 +218,11 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
         Command::NextMetric => view.look.metric = look::next_in(&Metric::ALL, view.look.metric),
         Command::MoreGain => view.look.gain = (view.look.gain * 2.0).min(64.0),
         Command::LessGain => view.look.gain = (view.look.gain / 2.0).max(1.0),
-        Command::ToggleMaskBox => view.view_request = Some(ViewRequest::ToggleMaskBox),
-        Command::Fit => view.view_request = Some(ViewRequest::Fit),
-        Command::ActualSize => view.view_request = Some(ViewRequest::ActualSize),
-        Command::ZoomIn => view.view_request = Some(ViewRequest::ZoomBy(1.25)),
-        Command::ZoomOut => view.view_request = Some(ViewRequest::ZoomBy(0.8)),
+        Command::ToggleMaskBox => view.ask(ViewRequest::ToggleMaskBox),
+        Command::Fit => view.ask(ViewRequest::Fit),
+        Command::ActualSize => view.ask(ViewRequest::ActualSize),
+        Command::ZoomIn => view.ask(ViewRequest::ZoomBy(1.25)),
+        Command::ZoomOut => view.ask(ViewRequest::ZoomBy(0.8)),
         Command::CycleOverlay => {
             view.look.overlay = look::next_in(&Overlay::ALL, view.look.overlay)
         }

@@ -92,7 +92,10 @@ pub fn paint_cell(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &mut
     let second = reference
         .map(|id| store.patches(id, size_in_image, &map, Priority::Visible))
         .unwrap_or_default();
-    let field = paint.mask.and_then(|id| store.field(id)).map(|field| (field, size_in_image));
+    let field = paint
+        .mask
+        .and_then(|id| store.field(id))
+        .map(|field| (field, size_in_image));
     if base.is_empty() || (reference.is_some() && second.is_empty()) {
         say("…", QUIET_TEXT);
         return;
@@ -120,7 +123,9 @@ pub fn preload_cell(pixels_per_point: f32, rect: Rect, paint: &CellPaint, canvas
     let map = CellMap::new(rect, pixels_per_point, &paint.view);
     let reference = paint.reference.filter(|_| paint.mode.needs_reference());
     for id in std::iter::once(paint.image).chain(reference) {
-        canvas.store.patches(id, size_in_image, &map, Priority::Preload);
+        canvas
+            .store
+            .patches(id, size_in_image, &map, Priority::Preload);
     }
 }
 
@@ -142,11 +147,16 @@ pub fn navigate(
     }
     if let Some(pointer) = response.hover_pos() {
         let factor = response.ctx.input(|input| {
-            let wheel = if wheel_zooms { input.smooth_scroll_delta().y } else { 0.0 };
+            let wheel = if wheel_zooms {
+                input.smooth_scroll_delta().y
+            } else {
+                0.0
+            };
             f64::from(input.zoom_delta()) * f64::from(wheel * 0.005).exp()
         });
         if (factor - 1.0).abs() > 1e-6 {
-            let pos_in_image = CellMap::new(response.rect, pixels_per_point, &view).to_image(pointer);
+            let pos_in_image =
+                CellMap::new(response.rect, pixels_per_point, &view).to_image(pointer);
             view = view.zoomed_about(pos_in_image, view.zoom * factor);
         }
     }
@@ -159,7 +169,10 @@ pub fn navigate(
 
 /// Physical size of a cell, in pixels, as [`CellMap`] rounds it.
 pub fn cell_px(rect: Rect, pixels_per_point: f32) -> [f64; 2] {
-    let view = View { center_in_image: [0.0; 2], zoom: 1.0 };
+    let view = View {
+        center_in_image: [0.0; 2],
+        zoom: 1.0,
+    };
     CellMap::new(rect, pixels_per_point, &view).cell_px()
 }
 
@@ -171,7 +184,12 @@ pub fn paint_cursor_mark(painter: &Painter, rect: Rect, view: &View, pos_in_imag
     }
     let painter = painter.with_clip_rect(painter.clip_rect().intersect(rect));
     for (width, color) in [(3.0, Color32::BLACK), (1.0, Color32::WHITE)] {
-        for arm in [vec2(1.0, 0.0), vec2(-1.0, 0.0), vec2(0.0, 1.0), vec2(0.0, -1.0)] {
+        for arm in [
+            vec2(1.0, 0.0),
+            vec2(-1.0, 0.0),
+            vec2(0.0, 1.0),
+            vec2(0.0, -1.0),
+        ] {
             painter.line_segment([at + arm * 3.0, at + arm * 9.0], Stroke::new(width, color));
         }
     }
@@ -190,17 +208,43 @@ pub fn loupe_ui(
     let zoom = (paint.view.zoom * 6.0).clamp(8.0, MAX_ZOOM).round();
     // The pixel under the pointer comes to stand in the middle.
     let center_in_image = pos_in_image.map(|v| v.floor() + 0.5);
-    let loupe = CellPaint { view: View { center_in_image, zoom }, ..paint.clone() };
+    let loupe = CellPaint {
+        view: View {
+            center_in_image,
+            zoom,
+        },
+        ..paint.clone()
+    };
     let rect = loupe_rect(ctx.content_rect(), pointer);
     let painter = ctx.layer_painter(egui::LayerId::new(Order::Foreground, Id::new("loupe")));
-    painter.rect_stroke(rect, 0.0, Stroke::new(2.0, Color32::BLACK), StrokeKind::Outside);
-    painter.rect_stroke(rect, 0.0, Stroke::new(1.0, Color32::WHITE), StrokeKind::Outside);
+    painter.rect_stroke(
+        rect,
+        0.0,
+        Stroke::new(2.0, Color32::BLACK),
+        StrokeKind::Outside,
+    );
+    painter.rect_stroke(
+        rect,
+        0.0,
+        Stroke::new(1.0, Color32::WHITE),
+        StrokeKind::Outside,
+    );
     paint_cell(&painter, rect, &loupe, canvas);
     let half = (zoom / f64::from(pixels_per_point) / 2.0) as f32;
     let middle = CellMap::new(rect, pixels_per_point, &loupe.view).to_ui(center_in_image);
     let pixel = Rect::from_center_size(middle, Vec2::splat(2.0 * half));
-    painter.rect_stroke(pixel, 0.0, Stroke::new(1.0, Color32::WHITE), StrokeKind::Outside);
-    painter.rect_stroke(pixel.expand(1.0), 0.0, Stroke::new(1.0, Color32::BLACK), StrokeKind::Outside);
+    painter.rect_stroke(
+        pixel,
+        0.0,
+        Stroke::new(1.0, Color32::WHITE),
+        StrokeKind::Outside,
+    );
+    painter.rect_stroke(
+        pixel.expand(1.0),
+        0.0,
+        Stroke::new(1.0, Color32::BLACK),
+        StrokeKind::Outside,
+    );
     let text = canvas.readout_text(paint, pos_in_image);
     let at = rect.left_bottom() + vec2(6.0, -5.0);
     outlined_text(&painter, at, Align2::LEFT_BOTTOM, &text, TEXT_POINTS);
@@ -210,16 +254,28 @@ pub fn loupe_ui(
 fn loupe_rect(window: Rect, pointer: Pos2) -> Rect {
     let away = 24.0;
     let place = |at: f32, end: f32| {
-        if at + away + LOUPE_POINTS <= end { at + away } else { at - away - LOUPE_POINTS }
+        if at + away + LOUPE_POINTS <= end {
+            at + away
+        } else {
+            at - away - LOUPE_POINTS
+        }
     };
-    let min = pos2(place(pointer.x, window.right()), place(pointer.y, window.bottom()));
+    let min = pos2(
+        place(pointer.x, window.right()),
+        place(pointer.y, window.bottom()),
+    );
     Rect::from_min_size(min.max(window.min), Vec2::splat(LOUPE_POINTS))
 }
 
 /// Text with a dark edge, legible on black and on white.
 pub fn outlined_text(painter: &Painter, at: Pos2, anchor: Align2, text: &str, points: f32) {
     let font = FontId::proportional(points);
-    for shift in [vec2(1.0, 0.0), vec2(-1.0, 0.0), vec2(0.0, 1.0), vec2(0.0, -1.0)] {
+    for shift in [
+        vec2(1.0, 0.0),
+        vec2(-1.0, 0.0),
+        vec2(0.0, 1.0),
+        vec2(0.0, -1.0),
+    ] {
         painter.text(at + shift, anchor, text, font.clone(), Color32::BLACK);
     }
     painter.text(at, anchor, text, font, Color32::WHITE);
@@ -240,7 +296,12 @@ mod tests {
     #[test]
     fn the_loupe_stays_in_the_window() {
         let window = Rect::from_min_size(Pos2::ZERO, vec2(800.0, 600.0));
-        for pointer in [pos2(5.0, 5.0), pos2(795.0, 5.0), pos2(795.0, 595.0), pos2(400.0, 300.0)] {
+        for pointer in [
+            pos2(5.0, 5.0),
+            pos2(795.0, 5.0),
+            pos2(795.0, 595.0),
+            pos2(400.0, 300.0),
+        ] {
             let rect = loupe_rect(window, pointer);
             assert!(window.contains_rect(rect), "{rect:?}");
             assert!(!rect.contains(pointer), "{rect:?} hides {pointer:?}");

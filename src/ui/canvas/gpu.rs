@@ -108,7 +108,12 @@ impl Gpu {
 
     /// An empty picture with room for `levels` mip levels.
     pub fn new_picture(&self, size: [u32; 2], levels: u32) -> GpuTexture {
-        self.texture(size, levels, wgpu::TextureFormat::Rgba8Unorm, &self.texture_layout)
+        self.texture(
+            size,
+            levels,
+            wgpu::TextureFormat::Rgba8Unorm,
+            &self.texture_layout,
+        )
     }
 
     /// A distance field: pairs of distance and raw mask class.
@@ -129,7 +134,9 @@ impl Gpu {
     ) {
         let stride = level.width as usize * 4;
         let from = first_row as usize * stride;
-        let Some(bytes) = level.rgba8.get(from..from + rows as usize * stride) else { return };
+        let Some(bytes) = level.rgba8.get(from..from + rows as usize * stride) else {
+            return;
+        };
         self.write(texture, mip, first_row, [level.width, rows], 4, bytes);
     }
 
@@ -151,7 +158,11 @@ impl Gpu {
             wgpu::TexelCopyTextureInfo {
                 texture: &texture.texture,
                 mip_level,
-                origin: wgpu::Origin3d { x: 0, y: first_row, z: 0 },
+                origin: wgpu::Origin3d {
+                    x: 0,
+                    y: first_row,
+                    z: 0,
+                },
                 aspect: wgpu::TextureAspect::All,
             },
             bytes,
@@ -160,7 +171,11 @@ impl Gpu {
                 bytes_per_row: Some(size[0] * bytes_per_texel),
                 rows_per_image: None,
             },
-            wgpu::Extent3d { width: size[0], height: size[1], depth_or_array_layers: 1 },
+            wgpu::Extent3d {
+                width: size[0],
+                height: size[1],
+                depth_or_array_layers: 1,
+            },
         );
     }
 
@@ -173,7 +188,11 @@ impl Gpu {
     ) -> GpuTexture {
         let texture = self.device.create_texture(&wgpu::TextureDescriptor {
             label: Some("canvas"),
-            size: wgpu::Extent3d { width: size[0], height: size[1], depth_or_array_layers: 1 },
+            size: wgpu::Extent3d {
+                width: size[0],
+                height: size[1],
+                depth_or_array_layers: 1,
+            },
             mip_level_count: levels,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
@@ -246,7 +265,11 @@ impl Painter {
             ..Default::default()
         });
         // Pictures are shown as they are in the file, whether or not the target encodes by itself.
-        let entry_point = if format.is_srgb() { "linear_target" } else { "encoded_target" };
+        let entry_point = if format.is_srgb() {
+            "linear_target"
+        } else {
+            "encoded_target"
+        };
         let pipeline = device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
             label: Some("canvas"),
             layout: Some(&layout),
@@ -302,7 +325,10 @@ impl Painter {
         let first = self.staged.len() as u64 / self.stride;
         let size = screen.size_in_pixels.map(|px| px as f32);
         for piece in pieces {
-            let uniform = PieceUniform { screen: [size[0], size[1], 0.0, 0.0], ..piece.uniform };
+            let uniform = PieceUniform {
+                screen: [size[0], size[1], 0.0, 0.0],
+                ..piece.uniform
+            };
             let at = self.staged.len();
             self.staged.extend_from_slice(bytemuck::bytes_of(&uniform));
             self.staged.resize(at + self.stride as usize, 0);
@@ -366,7 +392,10 @@ pub(super) struct CellCallback {
 
 impl CellCallback {
     pub fn new(pieces: Vec<Piece>) -> Self {
-        Self { pieces, first_slot: AtomicU32::new(0) }
+        Self {
+            pieces,
+            first_slot: AtomicU32::new(0),
+        }
     }
 }
 
@@ -380,7 +409,8 @@ impl CallbackTrait for CellCallback {
         resources: &mut CallbackResources,
     ) -> Vec<wgpu::CommandBuffer> {
         if let Some(painter) = resources.get_mut::<Painter>() {
-            self.first_slot.store(painter.stage(&self.pieces, screen), Ordering::Relaxed);
+            self.first_slot
+                .store(painter.stage(&self.pieces, screen), Ordering::Relaxed);
         }
         Vec::new()
     }
@@ -404,7 +434,9 @@ impl CallbackTrait for CellCallback {
         pass: &mut wgpu::RenderPass<'static>,
         resources: &CallbackResources,
     ) {
-        let Some(painter) = resources.get::<Painter>() else { return };
+        let Some(painter) = resources.get::<Painter>() else {
+            return;
+        };
         // egui's viewport is cut at the screen's edge; positions here are those of the whole screen.
         let [width, height] = info.screen_size_px.map(|px| px as f32);
         pass.set_viewport(0.0, 0.0, width, height, 0.0, 1.0);

@@ -49,12 +49,19 @@ pub enum ImageSource {
 impl ImageSource {
     /// A file at its first revision.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self::File { path: path.into(), revision: 0 }
+        Self::File {
+            path: path.into(),
+            revision: 0,
+        }
     }
 
     /// An encoded picture in memory at its first revision.
     pub fn memory(name: impl Into<Arc<str>>, bytes: impl Into<Arc<[u8]>>) -> Self {
-        Self::Memory { name: name.into(), bytes: bytes.into(), revision: 0 }
+        Self::Memory {
+            name: name.into(),
+            bytes: bytes.into(),
+            revision: 0,
+        }
     }
 
     fn identity(&self) -> (bool, &std::ffi::OsStr, u64) {
@@ -131,13 +138,26 @@ type JobKey = (ImageId, u64, Option<TileKey>);
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// A picture that fits one texture; the levels only if full detail was asked for.
-    Decoded { size: [u32; 2], thumbnail: Vec<Level>, full: Option<Box<DecodedImage>>, badge: Badged },
+    Decoded {
+        size: [u32; 2],
+        thumbnail: Vec<Level>,
+        full: Option<Box<DecodedImage>>,
+        badge: Badged,
+    },
     /// A picture that is kept on disk in tiles.
-    Tiled { size: [u32; 2], thumbnail: Vec<Level>, file: Arc<TileFile>, badge: Badged },
+    Tiled {
+        size: [u32; 2],
+        thumbnail: Vec<Level>,
+        file: Arc<TileFile>,
+        badge: Badged,
+    },
     /// One tile with its own half-size level.
     Tile { key: TileKey, levels: Vec<Level> },
     /// Why there is nothing to show.
-    Failed { reason: String, key: Option<TileKey> },
+    Failed {
+        reason: String,
+        key: Option<TileKey>,
+    },
 }
 
 type Badged = Option<super::pixels::Badge>;
@@ -200,8 +220,10 @@ pub(super) struct Loader {
 impl Loader {
     /// Starts the workers.
     pub fn start(options: &LoaderOptions, decode: Arc<Decode>, wake: Arc<Wake>) -> Self {
-        let shared =
-            Arc::new(Shared { queue: Mutex::new(Queue::default()), has_work: Condvar::new() });
+        let shared = Arc::new(Shared {
+            queue: Mutex::new(Queue::default()),
+            has_work: Condvar::new(),
+        });
         // Bounded, so that pictures do not pile up when the window takes them slower than they come.
         let (sender, results) = sync_channel(options.threads.max(1));
         for i in 0..options.threads.max(1) {
@@ -280,8 +302,11 @@ impl Worker {
                     reason: "the decoder stopped unexpectedly on this picture".to_owned(),
                     key: key.2,
                 });
-            let sent =
-                self.sender.send(Loaded { id: job.id, generation: job.generation, outcome });
+            let sent = self.sender.send(Loaded {
+                id: job.id,
+                generation: job.generation,
+                outcome,
+            });
             if sent.is_err() {
                 return;
             }
@@ -300,7 +325,11 @@ impl Worker {
                     return Some(job);
                 }
             }
-            queue = self.shared.has_work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .shared
+                .has_work
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
@@ -315,7 +344,10 @@ impl Worker {
                     let levels = std::iter::once(level).chain(half).collect();
                     Outcome::Tile { key: *key, levels }
                 }
-                Err(error) => Outcome::Failed { reason: error.to_string(), key: Some(*key) },
+                Err(error) => Outcome::Failed {
+                    reason: error.to_string(),
+                    key: Some(*key),
+                },
             },
         }
     }
@@ -330,12 +362,26 @@ impl Worker {
             let (file, thumbnail) = TileFile::write(image, folder)
                 .map_err(|error| format!("could not keep the picture's tiles on disk: {error}"))?;
             let thumbnail = thumbnail.with_mips();
-            return Ok(Outcome::Tiled { size, thumbnail, file: Arc::new(file), badge });
+            return Ok(Outcome::Tiled {
+                size,
+                thumbnail,
+                file: Arc::new(file),
+                badge,
+            });
         }
-        let image = if detail == Detail::Full { image.with_mips() } else { image };
+        let image = if detail == Detail::Full {
+            image.with_mips()
+        } else {
+            image
+        };
         let thumbnail = image.thumbnail().ok_or_else(no_pixels)?.with_mips();
         let full = (detail == Detail::Full).then(|| Box::new(image));
-        Ok(Outcome::Decoded { size, thumbnail, full, badge })
+        Ok(Outcome::Decoded {
+            size,
+            thumbnail,
+            full,
+            badge,
+        })
     }
 }
 
@@ -353,7 +399,8 @@ pub const MAX_DECODE_BYTES: u64 = 3 << 30;
 pub fn decode_with_image_crate(source: &ImageSource) -> Result<DecodedImage, String> {
     let image = match source {
         ImageSource::File { path, .. } => {
-            let file = File::open(path).map_err(|e| format!("cannot open picture: {e}: {source}"))?;
+            let file =
+                File::open(path).map_err(|e| format!("cannot open picture: {e}: {source}"))?;
             decode_reader(BufReader::new(file))
         }
         ImageSource::Memory { bytes, .. } => decode_reader(std::io::Cursor::new(bytes)),

@@ -63,9 +63,7 @@ pub use self::{
     loader::{Decode, ImageSource, MAX_DECODE_BYTES, MAX_SIDE_PX, decode_with_image_crate},
     paint::{CellPaint, Channel, Metric, Mode, Overlay},
     pixels::{Badge, DecodedImage, Level, THUMBNAIL_PX},
-    texture_store::{
-        DistanceField, FieldId, ImageId, ImageStatus, MemoryUse, RawMask,
-    },
+    texture_store::{DistanceField, FieldId, ImageId, ImageStatus, MemoryUse, RawMask},
     view::{BOX_MARGIN, CellMap, Framing, ImageBox, MAX_ZOOM, MIN_ZOOM, View},
 };
 use self::{
@@ -127,7 +125,10 @@ impl Canvas {
             move || ctx.request_repaint()
         };
         let max_whole_px = options.max_whole_px.min(max_side);
-        let options = &CanvasOptions { max_whole_px, ..options.clone() };
+        let options = &CanvasOptions {
+            max_whole_px,
+            ..options.clone()
+        };
         let loader_options = LoaderOptions {
             threads: options.threads,
             max_whole_px,
@@ -135,7 +136,10 @@ impl Canvas {
         };
         let loader = Loader::start(&loader_options, decode, Arc::new(wake));
         let has_gpu = gpu.is_some();
-        Self { store: TextureStore::new(gpu, loader, options), has_gpu }
+        Self {
+            store: TextureStore::new(gpu, loader, options),
+            has_gpu,
+        }
     }
 
     /// Call before the first cell of a frame: takes what was decoded and uploads a share of it.
@@ -213,7 +217,8 @@ impl Canvas {
         if at[0] < 0.0 || at[1] < 0.0 {
             return None;
         }
-        self.store.read_pixel(paint.image, at[0] as u32, at[1] as u32)
+        self.store
+            .read_pixel(paint.image, at[0] as u32, at[1] as u32)
     }
 
     /// Point and value for people: `(812, 455)  R 12 G 34 B 56`.

@@ -59,12 +59,18 @@ pub enum Mode {
 impl Mode {
     /// True if the mode shows a second picture.
     pub fn needs_reference(&self) -> bool {
-        matches!(self, Self::Wipe { .. } | Self::Difference { .. } | Self::Composite { .. })
+        matches!(
+            self,
+            Self::Wipe { .. } | Self::Difference { .. } | Self::Composite { .. }
+        )
     }
 
     /// True if the mode shows the mask.
     pub fn needs_mask(&self) -> bool {
-        matches!(self, Self::Mask | Self::MaskedPicture | Self::Composite { .. })
+        matches!(
+            self,
+            Self::Mask | Self::MaskedPicture | Self::Composite { .. }
+        )
     }
 }
 
@@ -193,7 +199,12 @@ impl Patch {
     pub fn whole(texture: GpuTexture, size_in_image: [f64; 2], is_final: bool) -> Self {
         let size = texture.size();
         let texels = [0, 1].map(|i| [f64::from(size[i]) / size_in_image[i], 0.0]);
-        Self { texture, covers: ImageBox::whole(size_in_image), texels, is_final }
+        Self {
+            texture,
+            covers: ImageBox::whole(size_in_image),
+            texels,
+            is_final,
+        }
     }
 
     fn map(&self) -> [f32; 4] {
@@ -273,7 +284,11 @@ fn common_uniform(
     let (mode, metric, params, feather_px) = match paint.mode {
         Mode::Plain => (0, 0, [0.0; 3], 0.0),
         Mode::Wipe { split_in_image } => (1, 0, [split_in_image as f32, 0.0, 0.0], 0.0),
-        Mode::Difference { metric, gain, threshold } => {
+        Mode::Difference {
+            metric,
+            gain,
+            threshold,
+        } => {
             let metric = match metric {
                 Metric::Signed => 0,
                 Metric::Absolute => 1,
@@ -314,11 +329,26 @@ fn common_uniform(
             (-origin[0] * per_px) as f32,
             (-origin[1] * per_px) as f32,
         ],
-        field_map: [texels_per_image_px[0] as f32, texels_per_image_px[1] as f32, 0.0, 0.0],
-        levels: [0.0, 0.0, px_per_texel as f32, f32::from(u8::from(has_tokens))],
+        field_map: [
+            texels_per_image_px[0] as f32,
+            texels_per_image_px[1] as f32,
+            0.0,
+            0.0,
+        ],
+        levels: [
+            0.0,
+            0.0,
+            px_per_texel as f32,
+            f32::from(u8::from(has_tokens)),
+        ],
         choice: [mode, metric, overlay, channel],
         params: [params[0], params[1], params[2], paint.exposure_stops.exp2()],
-        mask: [paint.dilate_px.max(0.0), feather_px.max(0.0), paint.overlay_strength, 0.0],
+        mask: [
+            paint.dilate_px.max(0.0),
+            feather_px.max(0.0),
+            paint.overlay_strength,
+            0.0,
+        ],
         ..PieceUniform::default()
     }
 }
@@ -329,13 +359,26 @@ mod tests {
 
     #[test]
     fn a_mode_says_what_it_lacks() {
-        let view = View { center_in_image: [0.0; 2], zoom: 1.0 };
+        let view = View {
+            center_in_image: [0.0; 2],
+            zoom: 1.0,
+        };
         let mut paint = CellPaint::new(ImageId::FIRST, view);
         assert_eq!(paint.missing_input(), None);
-        paint.mode = Mode::Wipe { split_in_image: 3.0 };
-        assert!(paint.missing_input().is_some_and(|why| why.contains("reference")));
+        paint.mode = Mode::Wipe {
+            split_in_image: 3.0,
+        };
+        assert!(
+            paint
+                .missing_input()
+                .is_some_and(|why| why.contains("reference"))
+        );
         paint.mode = Mode::Mask;
-        assert!(paint.missing_input().is_some_and(|why| why.contains("mask")));
+        assert!(
+            paint
+                .missing_input()
+                .is_some_and(|why| why.contains("mask"))
+        );
     }
 
     #[test]

@@ -41,7 +41,11 @@ impl Level {
                 rgba8.len()
             ));
         }
-        Ok(Self { width, height, rgba8 })
+        Ok(Self {
+            width,
+            height,
+            rgba8,
+        })
     }
 
     /// The pixel in column `x` and row `y`, or `None` outside.
@@ -108,7 +112,11 @@ impl Level {
                 }
             }
         }
-        Self { width, height, rgba8 }
+        Self {
+            width,
+            height,
+            rgba8,
+        }
     }
 }
 
@@ -141,7 +149,11 @@ fn spans(source: u32, target: u32) -> Vec<Span> {
 static LINEAR: std::sync::LazyLock<[f32; 256]> = std::sync::LazyLock::new(|| {
     std::array::from_fn(|i| {
         let c = i as f32 / 255.0;
-        if c <= 0.040_45 { c / 12.92 } else { ((c + 0.055) / 1.055).powf(2.4) }
+        if c <= 0.040_45 {
+            c / 12.92
+        } else {
+            ((c + 0.055) / 1.055).powf(2.4)
+        }
     })
 });
 
@@ -173,7 +185,10 @@ impl DecodedImage {
     /// # Errors
     /// The sides are zero, or the bytes do not fill them.
     pub fn new(width: u32, height: u32, rgba8: Vec<u8>) -> Result<Self, String> {
-        Ok(Self { levels: vec![Level::new(width, height, rgba8)?], badge: None })
+        Ok(Self {
+            levels: vec![Level::new(width, height, rgba8)?],
+            badge: None,
+        })
     }
 
     /// The same picture with a badge.
@@ -192,7 +207,9 @@ impl DecodedImage {
 
     /// Width and height at full size, in pixels.
     pub fn size(&self) -> [u32; 2] {
-        self.levels.first().map_or([0, 0], |level| [level.width, level.height])
+        self.levels
+            .first()
+            .map_or([0, 0], |level| [level.width, level.height])
     }
 
     /// A pixel at full size, or `None` outside.
@@ -211,13 +228,19 @@ impl DecodedImage {
             ((f64::from(px) * f64::from(THUMBNAIL_PX) / f64::from(longer)).round() as u32).max(1)
         };
         // The smallest level that is still larger saves most of the work.
-        let source = self.levels.iter().rfind(|l| l.width.max(l.height) >= THUMBNAIL_PX)?;
+        let source = self
+            .levels
+            .iter()
+            .rfind(|l| l.width.max(l.height) >= THUMBNAIL_PX)?;
         Some(source.shrunk(side(width), side(height)))
     }
 
     /// Bytes of all levels.
     pub fn size_bytes(&self) -> u64 {
-        self.levels.iter().map(|level| level.rgba8.len() as u64).sum()
+        self.levels
+            .iter()
+            .map(|level| level.rgba8.len() as u64)
+            .sum()
     }
 }
 
@@ -231,7 +254,12 @@ mod tests {
         let sizes: Vec<_> = image.levels.iter().map(|l| (l.width, l.height)).collect();
         assert_eq!(sizes, [(13, 5), (6, 2), (3, 1), (1, 1)]);
         // A flat picture stays flat: no weight is lost at the odd edge.
-        assert!(image.levels.iter().all(|l| l.rgba8.iter().all(|&b| b == 200)));
+        assert!(
+            image
+                .levels
+                .iter()
+                .all(|l| l.rgba8.iter().all(|&b| b == 200))
+        );
         Ok(())
     }
 
@@ -263,7 +291,9 @@ mod tests {
         let image = DecodedImage::new(1000, 10, vec![7; 40_000])?.with_mips();
         let thumbnail = image.thumbnail().ok_or("thumbnail")?;
         assert_eq!((thumbnail.width, thumbnail.height), (256, 3));
-        let tiny = DecodedImage::new(3, 2, vec![7; 24])?.thumbnail().ok_or("thumbnail")?;
+        let tiny = DecodedImage::new(3, 2, vec![7; 24])?
+            .thumbnail()
+            .ok_or("thumbnail")?;
         assert_eq!((tiny.width, tiny.height), (3, 2));
         Ok(())
     }

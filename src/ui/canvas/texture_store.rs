@@ -173,7 +173,10 @@ struct Upload {
 
 impl Upload {
     fn size_bytes(&self) -> u64 {
-        self.levels.iter().map(|level| level.rgba8.len() as u64).sum()
+        self.levels
+            .iter()
+            .map(|level| level.rgba8.len() as u64)
+            .sum()
     }
 }
 
@@ -282,9 +285,14 @@ impl TextureStore {
             Some(RawMask::On) => 1.0,
             Some(RawMask::Speck) => 2.0,
         };
-        let pairs: Vec<[f32; 2]> =
-            field.distance_px.iter().enumerate().map(|(i, &d)| [d, raw(i)]).collect();
-        self.fields.insert(id, (gpu.new_field(field.size, &pairs), count as u64 * 8));
+        let pairs: Vec<[f32; 2]> = field
+            .distance_px
+            .iter()
+            .enumerate()
+            .map(|(i, &d)| [d, raw(i)])
+            .collect();
+        self.fields
+            .insert(id, (gpu.new_field(field.size, &pairs), count as u64 * 8));
         Ok(())
     }
 
@@ -298,7 +306,10 @@ impl TextureStore {
 
     pub fn status(&self, id: ImageId) -> ImageStatus<'_> {
         match self.entries.get(id.0 as usize) {
-            Some(Entry { failure: Some(reason), .. }) => ImageStatus::Failed(reason),
+            Some(Entry {
+                failure: Some(reason),
+                ..
+            }) => ImageStatus::Failed(reason),
             Some(entry) if entry.thumbnail.is_some() || entry.full.is_some() => ImageStatus::Shown,
             // Without a GPU nothing is drawn, but what is readable is told from what is not.
             Some(entry) if self.gpu.is_none() && entry.size.is_some() => ImageStatus::Shown,
@@ -308,13 +319,19 @@ impl TextureStore {
 
     /// True if what the last frame asked of this picture is there at the detail it asked for.
     pub fn is_sharp(&self, id: ImageId) -> bool {
-        self.entries.get(id.0 as usize).is_some_and(|entry| match (&entry.tiles, entry.wanted) {
-            (Some(set), Some((_, Detail::Full))) => {
-                !set.wanted.is_empty() && set.wanted.iter().all(|(_, key)| set.present.contains_key(key))
-            }
-            (None, Some((_, Detail::Full))) => entry.full.is_some(),
-            _ => entry.thumbnail.is_some(),
-        })
+        self.entries
+            .get(id.0 as usize)
+            .is_some_and(|entry| match (&entry.tiles, entry.wanted) {
+                (Some(set), Some((_, Detail::Full))) => {
+                    !set.wanted.is_empty()
+                        && set
+                            .wanted
+                            .iter()
+                            .all(|(_, key)| set.present.contains_key(key))
+                }
+                (None, Some((_, Detail::Full))) => entry.full.is_some(),
+                _ => entry.thumbnail.is_some(),
+            })
     }
 
     pub fn size(&self, id: ImageId) -> Option<[u32; 2]> {
@@ -335,7 +352,11 @@ impl TextureStore {
         }
         entry.last_used = frame;
         if let Some(set) = &mut entry.tiles {
-            let key = TileKey { level: 0, column: x / TILE_PX, row: y / TILE_PX };
+            let key = TileKey {
+                level: 0,
+                column: x / TILE_PX,
+                row: y / TILE_PX,
+            };
             if let Some((at, level)) = &set.pixels
                 && *at == key
             {
@@ -407,7 +428,9 @@ impl TextureStore {
         priority: Priority,
     ) -> Vec<Patch> {
         let frame = self.frame;
-        let Some(entry) = self.entries.get_mut(id.0 as usize) else { return Vec::new() };
+        let Some(entry) = self.entries.get_mut(id.0 as usize) else {
+            return Vec::new();
+        };
         entry.last_used = frame;
         // Until its size is known, a picture is taken to fill image space pixel by pixel.
         let size = entry.size.map_or(size_in_image, |size| size.map(f64::from));
@@ -416,7 +439,11 @@ impl TextureStore {
             (size[0] / size_in_image[0]).max(size[1] / size_in_image[1]) / map.zoom();
         let thumbnail_px = f64::from(super::pixels::THUMBNAIL_PX);
         let needs_full = longer > thumbnail_px && longer / texels_per_px > thumbnail_px;
-        let detail = if needs_full { Detail::Full } else { Detail::Thumbnail };
+        let detail = if needs_full {
+            Detail::Full
+        } else {
+            Detail::Thumbnail
+        };
         entry.wanted = Some(match entry.wanted {
             Some((p, d)) => (p.min(priority), d.max(detail)),
             None => (priority, detail),
@@ -430,7 +457,9 @@ impl TextureStore {
             // A full texture that happens to be there is sharper than a thumbnail.
             return vec![Patch::whole(full.clone(), size_in_image, true)];
         }
-        let Some(set) = &mut entry.tiles else { return thumbnail.into_iter().collect() };
+        let Some(set) = &mut entry.tiles else {
+            return thumbnail.into_iter().collect();
+        };
         if !needs_full {
             return thumbnail.into_iter().collect();
         }
@@ -443,7 +472,13 @@ impl TextureStore {
             }
             // The tile, or the sharpest coarser one that is there, or the thumbnail.
             let found = (level..=grid.last_level())
-                .map(|level| if level == key.level { key } else { grid.ancestor(key, level) })
+                .map(|level| {
+                    if level == key.level {
+                        key
+                    } else {
+                        grid.ancestor(key, level)
+                    }
+                })
                 .find(|candidate| set.present.contains_key(candidate));
             let covers = grid.covers(key, size_in_image);
             if let Some(found) = found
@@ -457,7 +492,10 @@ impl TextureStore {
                     is_final: found.level == 0,
                 });
             } else if let Some(thumbnail) = &thumbnail {
-                patches.push(Patch { covers, ..thumbnail.clone() });
+                patches.push(Patch {
+                    covers,
+                    ..thumbnail.clone()
+                });
             }
         }
         patches
@@ -466,7 +504,9 @@ impl TextureStore {
     fn receive(&mut self, loaded: Loaded) {
         let id = loaded.id;
         let frame = self.frame;
-        let Some(entry) = self.entries.get_mut(id.0 as usize) else { return };
+        let Some(entry) = self.entries.get_mut(id.0 as usize) else {
+            return;
+        };
         if entry.generation != loaded.generation {
             tracing::trace!("dropped a stale result for picture {id:?}");
             return;
@@ -478,13 +518,21 @@ impl TextureStore {
                 tracing::warn!("{reason}");
                 entry.failure = Some(reason);
             }
-            Outcome::Failed { reason, key: Some(key) } => {
+            Outcome::Failed {
+                reason,
+                key: Some(key),
+            } => {
                 tracing::warn!("a part of a picture is shown blurred: {reason}");
                 if let Some(set) = &mut entry.tiles {
                     set.broken.push(key);
                 }
             }
-            Outcome::Decoded { size, thumbnail, full, badge } => {
+            Outcome::Decoded {
+                size,
+                thumbnail,
+                full,
+                badge,
+            } => {
                 entry.size = Some(size);
                 entry.badge = badge;
                 if entry.thumbnail.is_none() {
@@ -499,7 +547,12 @@ impl TextureStore {
                     entry.last_used = entry.last_used.max(frame.saturating_sub(1));
                 }
             }
-            Outcome::Tiled { size, thumbnail, file, badge } => {
+            Outcome::Tiled {
+                size,
+                thumbnail,
+                file,
+                badge,
+            } => {
                 entry.size = Some(size);
                 entry.badge = badge;
                 if entry.thumbnail.is_none() {
@@ -529,10 +582,19 @@ impl TextureStore {
         }
         let Some(gpu) = &self.gpu else { return };
         for (place, levels) in new_uploads {
-            let Some(first) = levels.first() else { continue };
+            let Some(first) = levels.first() else {
+                continue;
+            };
             let texture = gpu.new_picture([first.width, first.height], levels.len() as u32);
-            let upload =
-                Upload { id, generation, place, texture, levels, next_level: 0, next_row: 0 };
+            let upload = Upload {
+                id,
+                generation,
+                place,
+                texture,
+                levels,
+                next_level: 0,
+                next_row: 0,
+            };
             // Thumbnails are small, and with them every cell shows something soon.
             if place == Place::Thumbnail {
                 self.uploads.push_front(upload);
@@ -580,7 +642,9 @@ impl TextureStore {
 
     fn finish(&mut self, done: Upload) {
         let frame = self.frame;
-        let Some(entry) = self.entries.get_mut(done.id.0 as usize) else { return };
+        let Some(entry) = self.entries.get_mut(done.id.0 as usize) else {
+            return;
+        };
         if entry.generation != done.generation {
             return;
         }
@@ -592,7 +656,13 @@ impl TextureStore {
             }
             Place::Tile(key) => {
                 if let Some(set) = &mut entry.tiles {
-                    set.present.insert(key, Tile { texture: done.texture, last_used: frame });
+                    set.present.insert(
+                        key,
+                        Tile {
+                            texture: done.texture,
+                            last_used: frame,
+                        },
+                    );
                 }
             }
         }
@@ -608,11 +678,20 @@ impl TextureStore {
         for entry in &self.entries {
             total.thumbnails += entry.thumbnail.as_ref().map_or(0, texture_bytes);
             total.full += entry.full.as_ref().map_or(0, texture_bytes);
-            total.pixels += entry.pixels.as_ref().map_or(0, |level| level.rgba8.len() as u64);
+            total.pixels += entry
+                .pixels
+                .as_ref()
+                .map_or(0, |level| level.rgba8.len() as u64);
             if let Some(set) = &entry.tiles {
-                total.tiles += set.present.values().map(|t| texture_bytes(&t.texture)).sum::<u64>();
-                total.pixels +=
-                    set.pixels.as_ref().map_or(0, |(_, level)| level.rgba8.len() as u64);
+                total.tiles += set
+                    .present
+                    .values()
+                    .map(|t| texture_bytes(&t.texture))
+                    .sum::<u64>();
+                total.pixels += set
+                    .pixels
+                    .as_ref()
+                    .map_or(0, |(_, level)| level.rgba8.len() as u64);
             }
         }
         total
@@ -631,18 +710,32 @@ impl TextureStore {
         for (i, entry) in self.entries.iter().enumerate() {
             let is_used = entry.last_used >= frame;
             if let Some(pixels) = &entry.pixels {
-                let rank = if is_used { Rank::PixelsInUse } else { Rank::Pixels };
+                let rank = if is_used {
+                    Rank::PixelsInUse
+                } else {
+                    Rank::Pixels
+                };
                 victims.push((rank, entry.last_used, i, None, pixels.rgba8.len() as u64));
             }
             if !is_used && let Some(full) = &entry.full {
-                victims.push((Rank::Textures, entry.last_used, i, None, texture_bytes(full)));
+                victims.push((
+                    Rank::Textures,
+                    entry.last_used,
+                    i,
+                    None,
+                    texture_bytes(full),
+                ));
             }
             if !is_used && let Some(thumbnail) = &entry.thumbnail {
                 let bytes = texture_bytes(thumbnail);
                 victims.push((Rank::Thumbnails, entry.last_used, i, None, bytes));
             }
             if let Some(set) = &entry.tiles {
-                for (key, tile) in set.present.iter().filter(|(_, tile)| tile.last_used < frame) {
+                for (key, tile) in set
+                    .present
+                    .iter()
+                    .filter(|(_, tile)| tile.last_used < frame)
+                {
                     let bytes = texture_bytes(&tile.texture);
                     victims.push((Rank::Textures, tile.last_used, i, Some(*key), bytes));
                 }
@@ -654,7 +747,9 @@ impl TextureStore {
                 break;
             }
             over = over.saturating_sub(bytes);
-            let Some(entry) = self.entries.get_mut(i) else { continue };
+            let Some(entry) = self.entries.get_mut(i) else {
+                continue;
+            };
             match (rank, tile) {
                 (Rank::Pixels | Rank::PixelsInUse, _) => entry.pixels = None,
                 (Rank::Textures, None) => entry.full = None,
@@ -672,7 +767,12 @@ impl TextureStore {
     /// Gives up the tiles on disk of the pictures that were not looked at for longest.
     fn evict_tile_files(&mut self) {
         let on_disk = |set: &TileSet| set.file.size_bytes();
-        let total: u64 = self.entries.iter().filter_map(|e| e.tiles.as_ref()).map(on_disk).sum();
+        let total: u64 = self
+            .entries
+            .iter()
+            .filter_map(|e| e.tiles.as_ref())
+            .map(on_disk)
+            .sum();
         let mut over = total.saturating_sub(self.tile_disk_bytes);
         while over > 0 {
             let frame = self.frame;
@@ -681,7 +781,9 @@ impl TextureStore {
                 .iter_mut()
                 .filter(|entry| entry.tiles.is_some() && entry.last_used < frame)
                 .min_by_key(|entry| entry.last_used);
-            let Some(set) = oldest.and_then(|entry| entry.tiles.take()) else { return };
+            let Some(set) = oldest.and_then(|entry| entry.tiles.take()) else {
+                return;
+            };
             over = over.saturating_sub(on_disk(&set));
         }
     }
@@ -690,18 +792,24 @@ impl TextureStore {
     fn wants(&self) -> Vec<WantKey> {
         // What the frame draws and cannot give up counts against the budget; new things must fit.
         let mut committed = self.use_now.fields + self.use_now.pending;
-        for entry in self.entries.iter().filter(|entry| entry.last_used >= self.frame) {
+        for entry in self
+            .entries
+            .iter()
+            .filter(|entry| entry.last_used >= self.frame)
+        {
             committed += entry.thumbnail.as_ref().map_or(0, texture_bytes);
             committed += entry.full.as_ref().map_or(0, texture_bytes);
             if let Some(set) = &entry.tiles {
-                let used = set.present.values().filter(|tile| tile.last_used >= self.frame);
+                let used = set
+                    .present
+                    .values()
+                    .filter(|tile| tile.last_used >= self.frame);
                 committed += used.map(|tile| texture_bytes(&tile.texture)).sum::<u64>();
             }
         }
         let mut ranked: Vec<(u8, WantKey)> = Vec::new();
         let mut background = 0;
-        let is_roomy =
-            (self.use_now.total() as f64) < self.budget_bytes as f64 * BACKGROUND_SHARE;
+        let is_roomy = (self.use_now.total() as f64) < self.budget_bytes as f64 * BACKGROUND_SHARE;
         let budget = self.budget_bytes;
         let mut fits = move |bytes: u64| {
             let ok = committed + bytes <= budget;
@@ -714,9 +822,9 @@ impl TextureStore {
                 continue;
             }
             let waits = |place: Place| {
-                self.uploads.iter().any(|u| {
-                    u.id == id && u.generation == entry.generation && u.place == place
-                })
+                self.uploads
+                    .iter()
+                    .any(|u| u.id == id && u.generation == entry.generation && u.place == place)
             };
             let want = |tile, detail| (id, entry.generation, tile, detail);
             let lacks_thumbnail = entry.size.is_none()
@@ -725,7 +833,11 @@ impl TextureStore {
             if let Some((priority, detail)) = entry.wanted {
                 let full_bytes = entry.size.map_or(0, |size| {
                     let is_large = size[0].max(size[1]) > self.max_whole_px;
-                    if is_large { TILE_BYTES } else { whole_bytes(size) }
+                    if is_large {
+                        TILE_BYTES
+                    } else {
+                        whole_bytes(size)
+                    }
                 });
                 let lacks_full = detail == Detail::Full
                     && self.gpu.is_some()
@@ -734,7 +846,11 @@ impl TextureStore {
                     && !waits(Place::Full);
                 if lacks_thumbnail {
                     // One decode gives both, if there is room for both.
-                    let detail = if lacks_full && fits(full_bytes) { detail } else { Detail::Thumbnail };
+                    let detail = if lacks_full && fits(full_bytes) {
+                        detail
+                    } else {
+                        Detail::Thumbnail
+                    };
                     ranked.push((rank(priority), want(None, Some(detail))));
                 } else if lacks_full && fits(full_bytes) {
                     ranked.push((rank(priority) + 1, want(None, Some(Detail::Full))));
@@ -768,13 +884,23 @@ impl TextureStore {
     fn job(&self, (id, generation, tile, detail): WantKey) -> Option<Job> {
         let entry = self.entries.get(id.0 as usize)?;
         let task = match (tile, detail) {
-            (Some(key), _) => Task::Tile { file: entry.tiles.as_ref()?.file.clone(), key },
+            (Some(key), _) => Task::Tile {
+                file: entry.tiles.as_ref()?.file.clone(),
+                key,
+            },
             (None, detail) => {
                 let detail = detail.unwrap_or(Detail::Thumbnail);
-                Task::Decode { source: entry.source.clone()?, detail }
+                Task::Decode {
+                    source: entry.source.clone()?,
+                    detail,
+                }
             }
         };
-        Some(Job { id, generation, task })
+        Some(Job {
+            id,
+            generation,
+            task,
+        })
     }
 }
 
@@ -789,7 +915,9 @@ enum Rank {
 
 fn texture_bytes(texture: &GpuTexture) -> u64 {
     let [width, height] = texture.size().map(u64::from);
-    (0..texture.levels()).map(|mip| (width >> mip).max(1) * (height >> mip).max(1) * 4).sum()
+    (0..texture.levels())
+        .map(|mip| (width >> mip).max(1) * (height >> mip).max(1) * 4)
+        .sum()
 }
 
 /// A full-size texture with its mips.

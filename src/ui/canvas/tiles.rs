@@ -55,7 +55,9 @@ impl TileGrid {
 
     /// Columns and rows of tiles in a level.
     pub fn tiles(&self, level: u32) -> [u32; 2] {
-        self.levels.get(level as usize).map_or([0, 0], |size| size.map(|px| px.div_ceil(TILE_PX)))
+        self.levels
+            .get(level as usize)
+            .map_or([0, 0], |size| size.map(|px| px.div_ceil(TILE_PX)))
     }
 
     /// The coarsest level.
@@ -78,7 +80,11 @@ impl TileGrid {
 
     /// What a tile covers of image space.
     pub fn covers(&self, key: TileKey, size_in_image: [f64; 2]) -> ImageBox {
-        let size = self.levels.get(key.level as usize).copied().unwrap_or([1, 1]);
+        let size = self
+            .levels
+            .get(key.level as usize)
+            .copied()
+            .unwrap_or([1, 1]);
         let scale = self.scale(key.level, size_in_image);
         let at = [key.column, key.row];
         ImageBox {
@@ -164,9 +170,18 @@ impl TileFile {
                 level = level.halved().ok_or_else(no_pixels)?;
             }
         }
-        let last = DecodedImage { levels: vec![level], badge: None };
+        let last = DecodedImage {
+            levels: vec![level],
+            badge: None,
+        };
         let thumbnail = last.thumbnail().ok_or_else(no_pixels)?;
-        Ok((Self { grid, file: Mutex::new(file) }, thumbnail))
+        Ok((
+            Self {
+                grid,
+                file: Mutex::new(file),
+            },
+            thumbnail,
+        ))
     }
 
     /// Which tiles there are.
@@ -176,7 +191,13 @@ impl TileFile {
 
     /// Bytes on disk.
     pub fn size_bytes(&self) -> u64 {
-        let tiles = |level| self.grid.tiles(level).map(u64::from).iter().product::<u64>();
+        let tiles = |level| {
+            self.grid
+                .tiles(level)
+                .map(u64::from)
+                .iter()
+                .product::<u64>()
+        };
         (0..=self.grid.last_level()).map(tiles).sum::<u64>() * STORED_BYTES as u64
     }
 
@@ -186,13 +207,20 @@ impl TileFile {
     /// There is no such tile, or the file cannot be read.
     pub fn read(&self, key: TileKey) -> Result<Level> {
         let index = self.grid.index(key).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidInput, format!("picture has no tile {key:?}"))
+            Error::new(
+                ErrorKind::InvalidInput,
+                format!("picture has no tile {key:?}"),
+            )
         })?;
         let mut rgba8 = vec![0; STORED_BYTES];
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(index * STORED_BYTES as u64))?;
         file.read_exact(&mut rgba8)?;
-        Ok(Level { width: STORED_PX, height: STORED_PX, rgba8 })
+        Ok(Level {
+            width: STORED_PX,
+            height: STORED_PX,
+            rgba8,
+        })
     }
 }
 
@@ -204,7 +232,9 @@ fn cut(level: &Level, column: u32, row: u32, tile: &mut Vec<u8>) {
     let stride = level.width as usize * 4;
     for y in top..top + i64::from(STORED_PX) {
         let y = y.clamp(0, i64::from(level.height) - 1) as usize;
-        let Some(line) = level.rgba8.get(y * stride..(y + 1) * stride) else { return };
+        let Some(line) = level.rgba8.get(y * stride..(y + 1) * stride) else {
+            return;
+        };
         let first = left.clamp(0, i64::from(level.width) - 1) as usize;
         let end = (left + i64::from(STORED_PX)).clamp(1, i64::from(level.width)) as usize;
         for _ in left..left.max(0).min(left + i64::from(STORED_PX)) {
@@ -239,12 +269,21 @@ mod tests {
     fn only_the_tiles_in_sight_are_asked_for() {
         let grid = TileGrid::new([16_384, 16_384]);
         let size = [16_384.0; 2];
-        let part = ImageBox { min: [1000.0, 2000.0], max: [1600.0, 2040.0] };
-        let columns: Vec<_> =
-            grid.visible(0, &part, size).iter().map(|t| (t.column, t.row)).collect();
+        let part = ImageBox {
+            min: [1000.0, 2000.0],
+            max: [1600.0, 2040.0],
+        };
+        let columns: Vec<_> = grid
+            .visible(0, &part, size)
+            .iter()
+            .map(|t| (t.column, t.row))
+            .collect();
         assert_eq!(columns, [(1, 3), (2, 3), (3, 3)]);
         assert_eq!(grid.visible(5, &ImageBox::whole(size), size).len(), 1);
-        let outside = ImageBox { min: [-500.0, -500.0], max: [-1.0, -1.0] };
+        let outside = ImageBox {
+            min: [-500.0, -500.0],
+            max: [-1.0, -1.0],
+        };
         assert!(grid.visible(0, &outside, size).is_empty());
     }
 
@@ -262,11 +301,29 @@ mod tests {
             let [columns, rows] = grid.tiles(level);
             for column in 1..columns {
                 let size = [5001.0, 3003.0];
-                let here = grid.covers(TileKey { level, column, row: rows - 1 }, size);
-                let left = grid.covers(TileKey { level, column: column - 1, row: 0 }, size);
+                let here = grid.covers(
+                    TileKey {
+                        level,
+                        column,
+                        row: rows - 1,
+                    },
+                    size,
+                );
+                let left = grid.covers(
+                    TileKey {
+                        level,
+                        column: column - 1,
+                        row: 0,
+                    },
+                    size,
+                );
                 assert_eq!(left.max[0].to_bits(), here.min[0].to_bits());
             }
-            let last = TileKey { level, column: columns - 1, row: rows - 1 };
+            let last = TileKey {
+                level,
+                column: columns - 1,
+                row: rows - 1,
+            };
             let end = grid.covers(last, [5001.0, 3003.0]).max;
             assert!((end[0] - 5001.0).abs() < 1e-6 && (end[1] - 3003.0).abs() < 1e-6);
         }
@@ -277,15 +334,33 @@ mod tests {
         let image = DecodedImage::new(1030, 520, gradient(1030, 520)).map_err(Error::other)?;
         let (file, thumbnail) = TileFile::write(image, None)?;
         assert_eq!((thumbnail.width, thumbnail.height), (256, 129));
-        let tile = file.read(TileKey { level: 0, column: 1, row: 0 })?;
+        let tile = file.read(TileKey {
+            level: 0,
+            column: 1,
+            row: 0,
+        })?;
         // Column 1 starts at 512; its border at 508.
         assert_eq!(tile.pixel(0, 4), Some([508_u32 as u8, 0, 1, 255]));
         assert_eq!(tile.pixel(4, 14), Some([0, 10, 2, 255]));
         // Above the picture the first row is repeated.
         assert_eq!(tile.pixel(4, 0), tile.pixel(4, 4));
-        let last = file.read(TileKey { level: 0, column: 2, row: 1 })?;
-        assert_eq!(last.pixel(519, 519), Some([1029_u32 as u8, 519_u32 as u8, 4, 255]));
-        assert!(file.read(TileKey { level: 0, column: 3, row: 0 }).is_err());
+        let last = file.read(TileKey {
+            level: 0,
+            column: 2,
+            row: 1,
+        })?;
+        assert_eq!(
+            last.pixel(519, 519),
+            Some([1029_u32 as u8, 519_u32 as u8, 4, 255])
+        );
+        assert!(
+            file.read(TileKey {
+                level: 0,
+                column: 3,
+                row: 0
+            })
+            .is_err()
+        );
         Ok(())
     }
 }

@@ -34,7 +34,10 @@ pub struct ImageBox {
 impl ImageBox {
     /// The whole of a picture of that size.
     pub fn whole(size_in_image: [f64; 2]) -> Self {
-        Self { min: [0.0; 2], max: size_in_image }
+        Self {
+            min: [0.0; 2],
+            max: size_in_image,
+        }
     }
 
     /// Width and height, never negative.
@@ -67,11 +70,10 @@ impl View {
     pub fn show_box(target: &ImageBox, margin: f64, cell_px: [f64; 2]) -> Self {
         let size = target.size();
         let free = 2.0 * margin.max(0.0) * size[0].max(size[1]);
-        let zoom =
-            [0, 1].map(|i| cell_px[i].max(1.0) / (size[i] + free).max(1e-6)).into_iter().fold(
-                f64::INFINITY,
-                f64::min,
-            );
+        let zoom = [0, 1]
+            .map(|i| cell_px[i].max(1.0) / (size[i] + free).max(1e-6))
+            .into_iter()
+            .fold(f64::INFINITY, f64::min);
         Self {
             center_in_image: [0, 1].map(|i| f64::midpoint(target.min[i], target.max[i])),
             zoom: zoom.clamp(MIN_ZOOM, MAX_ZOOM),
@@ -81,11 +83,18 @@ impl View {
     /// Changes the zoom to `zoom` while `pos_in_image` stays where it is on the screen.
     #[must_use]
     pub fn zoomed_about(&self, pos_in_image: [f64; 2], zoom: f64) -> Self {
-        let zoom = if zoom.is_finite() { zoom.clamp(MIN_ZOOM, MAX_ZOOM) } else { self.zoom };
+        let zoom = if zoom.is_finite() {
+            zoom.clamp(MIN_ZOOM, MAX_ZOOM)
+        } else {
+            self.zoom
+        };
         let keep = self.zoom / zoom;
         let center_in_image =
             [0, 1].map(|i| pos_in_image[i] + (self.center_in_image[i] - pos_in_image[i]) * keep);
-        Self { center_in_image, zoom }
+        Self {
+            center_in_image,
+            zoom,
+        }
     }
 
     /// 100 % about a point, or about the middle when there is none.
@@ -98,7 +107,10 @@ impl View {
     #[must_use]
     pub fn panned(&self, delta_px: [f64; 2]) -> Self {
         let center_in_image = [0, 1].map(|i| self.center_in_image[i] - delta_px[i] / self.zoom);
-        Self { center_in_image, ..*self }
+        Self {
+            center_in_image,
+            ..*self
+        }
     }
 
     /// The same view with its middle on the picture, so that the picture is never lost.
@@ -106,20 +118,30 @@ impl View {
     pub fn clamped(&self, size_in_image: [f64; 2]) -> Self {
         let center_in_image =
             [0, 1].map(|i| self.center_in_image[i].clamp(0.0, size_in_image[i].max(0.0)));
-        Self { center_in_image, zoom: self.zoom.clamp(MIN_ZOOM, MAX_ZOOM) }
+        Self {
+            center_in_image,
+            zoom: self.zoom.clamp(MIN_ZOOM, MAX_ZOOM),
+        }
     }
 
     /// The same part of the picture in a cell of another size.
     #[must_use]
     pub fn in_another_cell(&self, from_px: [f64; 2], to_px: [f64; 2]) -> Self {
         let ratio = [0, 1].map(|i| to_px[i].max(1.0) / from_px[i].max(1.0));
-        Self { zoom: (self.zoom * ratio[0].min(ratio[1])).clamp(MIN_ZOOM, MAX_ZOOM), ..*self }
+        Self {
+            zoom: (self.zoom * ratio[0].min(ratio[1])).clamp(MIN_ZOOM, MAX_ZOOM),
+            ..*self
+        }
     }
 
     /// The level for people: `240 %`, below 10 % with one decimal.
     pub fn level_text(&self) -> String {
         let percent = self.zoom * 100.0;
-        if percent < 9.95 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+        if percent < 9.95 {
+            format!("{percent:.1} %")
+        } else {
+            format!("{percent:.0} %")
+        }
     }
 }
 
@@ -140,9 +162,7 @@ impl Framing {
     pub fn view(&self, size_in_image: [f64; 2], cell_px: [f64; 2]) -> View {
         match self {
             Self::Whole => View::fit(size_in_image, cell_px),
-            Self::Box(target) => {
-                View::show_box(target, BOX_MARGIN, cell_px).clamped(size_in_image)
-            }
+            Self::Box(target) => View::show_box(target, BOX_MARGIN, cell_px).clamped(size_in_image),
             Self::Free(view) => view.clamped(size_in_image),
         }
     }
@@ -165,19 +185,36 @@ impl CellMap {
     pub fn new(rect_in_ui: Rect, pixels_per_point: f32, view: &View) -> Self {
         // Edges are rounded as egui rounds viewports, so neighbours share them.
         let px = |points: f32| f64::from((points * pixels_per_point).round());
-        let rect_px =
-            [px(rect_in_ui.left()), px(rect_in_ui.top()), px(rect_in_ui.right()), px(rect_in_ui.bottom())];
+        let rect_px = [
+            px(rect_in_ui.left()),
+            px(rect_in_ui.top()),
+            px(rect_in_ui.right()),
+            px(rect_in_ui.bottom()),
+        ];
         let zoom = view.zoom.clamp(MIN_ZOOM, MAX_ZOOM);
         let origin_px = [0, 1].map(|i| {
             let in_cell = (rect_px[i + 2] - rect_px[i]) / 2.0 - view.center_in_image[i] * zoom;
-            rect_px[i] + if zoom >= 1.0 { in_cell.round() } else { in_cell }
+            rect_px[i]
+                + if zoom >= 1.0 {
+                    in_cell.round()
+                } else {
+                    in_cell
+                }
         });
-        Self { rect_px, origin_px, zoom, pixels_per_point: f64::from(pixels_per_point) }
+        Self {
+            rect_px,
+            origin_px,
+            zoom,
+            pixels_per_point: f64::from(pixels_per_point),
+        }
     }
 
     /// Physical size of the cell, in pixels.
     pub fn cell_px(&self) -> [f64; 2] {
-        [self.rect_px[2] - self.rect_px[0], self.rect_px[3] - self.rect_px[1]]
+        [
+            self.rect_px[2] - self.rect_px[0],
+            self.rect_px[3] - self.rect_px[1],
+        ]
     }
 
     /// Screen pixels per image pixel.
@@ -224,7 +261,10 @@ mod tests {
     }
 
     fn close(a: [f64; 2], b: [f64; 2], within: f64) {
-        assert!((a[0] - b[0]).abs() <= within && (a[1] - b[1]).abs() <= within, "{a:?} {b:?}");
+        assert!(
+            (a[0] - b[0]).abs() <= within && (a[1] - b[1]).abs() <= within,
+            "{a:?} {b:?}"
+        );
     }
 
     #[test]
@@ -249,7 +289,10 @@ mod tests {
 
     #[test]
     fn screen_and_image_positions_are_inverse() {
-        let view = View { center_in_image: [500.5, 301.25], zoom: 2.5 };
+        let view = View {
+            center_in_image: [500.5, 301.25],
+            zoom: 2.5,
+        };
         let map = CellMap::new(cell(), 2.0, &view);
         let point = [470.0, 299.0];
         close(map.to_image(map.to_ui(point)), point, 1e-3);
@@ -258,7 +301,10 @@ mod tests {
     #[test]
     fn magnified_pictures_start_on_a_whole_pixel() {
         for zoom in [1.0, 1.5, 7.0] {
-            let view = View { center_in_image: [500.37, 301.21], zoom };
+            let view = View {
+                center_in_image: [500.37, 301.21],
+                zoom,
+            };
             let origin = CellMap::new(cell(), 1.25, &view).origin_px();
             close(origin.map(f64::fract).map(f64::abs), [0.0; 2], 1e-9);
         }
@@ -266,7 +312,10 @@ mod tests {
 
     #[test]
     fn a_box_is_shown_with_its_margin() {
-        let target = ImageBox { min: [400.0, 300.0], max: [500.0, 340.0] };
+        let target = ImageBox {
+            min: [400.0, 300.0],
+            max: [500.0, 340.0],
+        };
         let view = View::show_box(&target, 0.15, [300.0, 300.0]);
         close(view.center_in_image, [450.0, 320.0], 1e-9);
         assert!((view.zoom - 300.0 / 130.0).abs() < 1e-9);
@@ -274,14 +323,31 @@ mod tests {
 
     #[test]
     fn panning_follows_the_drag() {
-        let view = View { center_in_image: [100.0, 100.0], zoom: 4.0 };
-        close(view.panned([8.0, -4.0]).center_in_image, [98.0, 101.0], 1e-9);
+        let view = View {
+            center_in_image: [100.0, 100.0],
+            zoom: 4.0,
+        };
+        close(
+            view.panned([8.0, -4.0]).center_in_image,
+            [98.0, 101.0],
+            1e-9,
+        );
     }
 
     #[test]
     fn the_picture_is_never_lost() {
-        let far = View { center_in_image: [-900.0, 5000.0], zoom: 1e9 }.clamped(IMAGE);
-        assert_eq!(far, View { center_in_image: [0.0, 768.0], zoom: MAX_ZOOM });
+        let far = View {
+            center_in_image: [-900.0, 5000.0],
+            zoom: 1e9,
+        }
+        .clamped(IMAGE);
+        assert_eq!(
+            far,
+            View {
+                center_in_image: [0.0, 768.0],
+                zoom: MAX_ZOOM
+            }
+        );
         let odd = View::fit(IMAGE, [100.0, 100.0]).zoomed_about([1.0, 1.0], f64::NAN);
         assert!(odd.zoom.is_finite());
     }
@@ -297,14 +363,26 @@ mod tests {
 
     #[test]
     fn another_cell_shows_the_same_part() {
-        let view = View { center_in_image: [10.0, 20.0], zoom: 2.0 };
+        let view = View {
+            center_in_image: [10.0, 20.0],
+            zoom: 2.0,
+        };
         let other = view.in_another_cell([200.0, 100.0], [100.0, 100.0]);
         assert!((other.zoom - 1.0).abs() < 1e-9);
     }
 
     #[test]
     fn level_text_is_for_people() {
-        let text = |zoom| View { center_in_image: [0.0; 2], zoom }.level_text();
-        assert_eq!([text(2.4), text(1.0), text(0.063)], ["240 %", "100 %", "6.3 %"]);
+        let text = |zoom| {
+            View {
+                center_in_image: [0.0; 2],
+                zoom,
+            }
+            .level_text()
+        };
+        assert_eq!(
+            [text(2.4), text(1.0), text(0.063)],
+            ["240 %", "100 %", "6.3 %"]
+        );
     }
 }
