@@ -1,8 +1,10 @@
 //! Runs a matrix and records it so that no finished cell is ever lost, and opens what was recorded.
 
+pub mod approval;
 pub mod atomic;
 pub mod error;
 pub mod hash;
+pub mod journal;
 pub mod lock;
 pub mod picture_check;
 pub mod run_folder;

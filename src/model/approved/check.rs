@@ -60,7 +60,7 @@ pub fn disagreements(settings: &ApprovedSettings, run: &Run) -> Vec<String> {
         run.session.as_ref().map(ToString::to_string),
     );
     if let Some(document) = run.document() {
-        let transformer = document.model.transformer(&key.quant);
+        let transformer = run.transformer(&key.quant);
         compare(
             "model.sha256",
             settings.model.sha256.clone(),

@@ -44,7 +44,7 @@ mod text;
 pub use check::disagreements;
 pub use difference::{Change, changes, unified};
 pub use reason::{HeldBack, ReasonCode};
-pub use section::{RECOMMENDED_HEADING, recommended_section};
+pub use section::recommended_section;
 pub use staging::{Draft, Request, StageError, StagedApproval, draft};
 
 use super::cell::{Guidance, Quant, Steps};

@@ -3,10 +3,8 @@
 use super::ApprovedSettings;
 use std::fmt::Write as _;
 
-/// The heading under which the report keeps the recommendation.
-pub const RECOMMENDED_HEADING: &str = "## Recommended Settings for Phase 1";
-
-/// The whole section, heading included, ending in a line break.
+/// What stands under the report's heading, without the heading; ends in a line break and has no heading
+/// of its own.
 pub fn recommended_section(settings: &ApprovedSettings) -> String {
     let ApprovedSettings {
         model,
@@ -85,7 +83,7 @@ pub fn recommended_section(settings: &ApprovedSettings) -> String {
         ),
     ));
 
-    let mut text = format!("{RECOMMENDED_HEADING}\n\n");
+    let mut text = String::new();
     let _ = writeln!(
         text,
         "`{}` of run `{}`, approved by {} on {}.\n",

@@ -36,8 +36,8 @@ pub struct Request<'a> {
     pub approved_by: &'a str,
     /// When.
     pub at: UtcTime,
-    /// Their note.
-    pub note: &'a str,
+    /// Their note; `None` is what they noted on the cell.
+    pub note: Option<&'a str>,
     /// The mask recipe to write; `None` is the one that the cell was made with.
     pub recipe: Option<&'a MaskRecipe>,
     /// SHA-256 of `{cell}.png` as it lies there now, if it was hashed.
@@ -107,6 +107,7 @@ pub struct Draft {
     settings: ApprovedSettings,
     cell: CellKey,
     current: Option<String>,
+    current_from: Option<UtcTime>,
     held_back: Vec<HeldBack>,
 }
 
@@ -116,6 +117,7 @@ pub struct StagedApproval {
     settings: ApprovedSettings,
     cell: CellKey,
     current: Option<String>,
+    current_from: Option<UtcTime>,
     text: String,
 }
 
@@ -160,6 +162,10 @@ pub fn draft(request: Request<'_>) -> Result<Draft, StageError> {
                 && request.review.is_seen(Some(request.reviewer), key)
         })
         .count();
+    let noted = request.review.review(request.reviewer, cell);
+    let note = request
+        .note
+        .unwrap_or_else(|| noted.map_or("", |said| said.note.as_str()));
     let tally = BlindResult::of_revealed(request.review).tally(cell);
     let settings = ApprovedSettings {
         schema: SCHEMA,
@@ -187,7 +193,7 @@ pub fn draft(request: Request<'_>) -> Result<Draft, StageError> {
                 ties: tally.ties,
                 all_bad: tally.all_bad,
             },
-            note: request.note.trim().to_owned(),
+            note: note.trim().to_owned(),
             overrides: Vec::new(),
         },
         replaces: replaced(current.as_ref())?,
@@ -198,6 +204,7 @@ pub fn draft(request: Request<'_>) -> Result<Draft, StageError> {
         settings,
         cell: cell.clone(),
         current: request.current.map(|(text, _)| text.to_owned()),
+        current_from: current.map(|current| current.approval.approved_at),
         held_back,
     })
 }
@@ -232,7 +239,7 @@ fn environment<'a>(run: &'a Run, done: &'a DoneCell) -> Option<&'a Environment> 
 
 fn model_of(run: &Run, quant: &Quant) -> ApprovedModel {
     let model = run.document().map(|document| &document.model);
-    let file = model.and_then(|model| model.transformer(quant));
+    let file = run.transformer(quant);
     ApprovedModel {
         repository: model.map(|model| model.repository.clone()),
         file: file.map(|file| file.file.clone()),
@@ -487,6 +494,7 @@ impl Draft {
             settings,
             cell: self.cell.clone(),
             current: self.current.clone(),
+            current_from: self.current_from,
             text,
         }
     }
@@ -533,6 +541,11 @@ impl StagedApproval {
     /// The text that it was compared with: the write is refused if the file says something else by then.
     pub fn current(&self) -> Option<&str> {
         self.current.as_deref()
+    }
+
+    /// When that was approved.
+    pub fn current_from(&self) -> Option<UtcTime> {
+        self.current_from
     }
 
     /// The values that it changes.
