@@ -19,6 +19,9 @@ impl FileDialogs for SystemDialogs {
     }
 
     fn save_file(&self, title: &str, suggested_name: &str) -> Option<PathBuf> {
-        rfd::FileDialog::new().set_title(title).set_file_name(suggested_name).save_file()
+        rfd::FileDialog::new()
+            .set_title(title)
+            .set_file_name(suggested_name)
+            .save_file()
     }
 }

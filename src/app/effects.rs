@@ -78,11 +78,21 @@ impl Performer {
     /// A performer and the events that it will send.
     pub fn new(services: Services, wake: Arc<dyn Fn() + Send + Sync>) -> (Self, Receiver<Event>) {
         let (sender, events) = channel();
-        (Self { services, sender, wake }, events)
+        (
+            Self {
+                services,
+                sender,
+                wake,
+            },
+            events,
+        )
     }
 
     fn outbox(&self) -> Outbox {
-        Outbox { sender: self.sender.clone(), wake: Arc::clone(&self.wake) }
+        Outbox {
+            sender: self.sender.clone(),
+            wake: Arc::clone(&self.wake),
+        }
     }
 
     /// Names of the devices of this machine.
@@ -128,24 +138,33 @@ impl Performer {
         }
     }
 
-    /// Asks where to, and writes the window's picture there.
-    pub fn save_view(&self, picture: &Arc<egui::ColorImage>, name: &str) {
+    /// What asks where to, and writes the window's picture there.
+    pub fn view_saver(&self, name: &str) -> impl FnOnce(Arc<egui::ColorImage>) + Send + 'static {
         let outbox = self.outbox();
         let dialogs = Arc::clone(&self.services.dialogs);
-        let picture = Arc::clone(picture);
         let suggested = format!("{name}.png");
-        spawn(&outbox.clone(), "save the view", move || {
-            let Some(path) = dialogs.save_file("Export this view", &suggested) else { return };
-            let [width, height] = picture.size.map(|side| side as u32);
-            let bytes: Vec<u8> = picture.pixels.iter().flat_map(|pixel| pixel.to_array()).collect();
-            let saved = image::RgbaImage::from_raw(width, height, bytes)
-                .ok_or_else(|| "the picture has no pixels".to_owned())
-                .and_then(|picture| picture.save(&path).map_err(|error| error.to_string()));
-            outbox.send(match saved {
-                Ok(()) => Event::Note(format!("written: {}", path.display())),
-                Err(problem) => Event::Problem(format!("view not written: {problem}: {}", path.display())),
+        move |picture| {
+            spawn(&outbox.clone(), "save the view", move || {
+                let Some(path) = dialogs.save_file("Export this view", &suggested) else {
+                    return;
+                };
+                let [width, height] = picture.size.map(|side| side as u32);
+                let bytes: Vec<u8> = picture
+                    .pixels
+                    .iter()
+                    .flat_map(|pixel| pixel.to_array())
+                    .collect();
+                let saved = image::RgbaImage::from_raw(width, height, bytes)
+                    .ok_or_else(|| "the picture has no pixels".to_owned())
+                    .and_then(|picture| picture.save(&path).map_err(|error| error.to_string()));
+                outbox.send(match saved {
+                    Ok(()) => Event::Note(format!("written: {}", path.display())),
+                    Err(problem) => {
+                        Event::Problem(format!("view not written: {problem}: {}", path.display()))
+                    }
+                });
             });
-        });
+        }
     }
 }
 
@@ -158,7 +177,9 @@ fn spawn(outbox: &Outbox, name: &str, job: impl FnOnce() + Send + 'static) {
 
 /// The runs in a folder, newest first. Folders that hold no run are passed over.
 pub fn list_runs(dir: &Path) -> Vec<InboxEntry> {
-    let Ok(folders) = std::fs::read_dir(dir) else { return Vec::new() };
+    let Ok(folders) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
     let mut entries: Vec<InboxEntry> = folders
         .filter_map(Result::ok)
         .map(|entry| entry.path())
@@ -174,8 +195,15 @@ pub fn list_runs(dir: &Path) -> Vec<InboxEntry> {
 
 fn inbox_entry(dir: PathBuf, run: &Run) -> InboxEntry {
     use crate::model::run::files;
-    let failed = run.cells.values().filter(|state| matches!(state, CellState::Failed { .. })).count();
-    let first_done = run.cells.iter().find(|(_, state)| matches!(state, CellState::Done(_)));
+    let failed = run
+        .cells
+        .values()
+        .filter(|state| matches!(state, CellState::Failed { .. }))
+        .count();
+    let first_done = run
+        .cells
+        .iter()
+        .find(|(_, state)| matches!(state, CellState::Done(_)));
     InboxEntry {
         run_id: run.run_id.to_string(),
         session: run.session.as_ref().map(ToString::to_string),

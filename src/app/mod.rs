@@ -29,10 +29,17 @@ pub struct FillAuditApp {
 
 impl FillAuditApp {
     /// An application that opens `target` as a run, or the inbox without one.
-    pub fn new(cc: &eframe::CreationContext<'_>, target: Option<PathBuf>, services: Services) -> Self {
-        let mut settings: Settings =
-            cc.storage.and_then(|storage| eframe::get_value(storage, SETTINGS_KEY)).unwrap_or_default();
+    pub fn new(
+        cc: &eframe::CreationContext<'_>,
+        target: Option<PathBuf>,
+        services: Services,
+    ) -> Self {
+        let mut settings: Settings = cc
+            .storage
+            .and_then(|storage| eframe::get_value(storage, SETTINGS_KEY))
+            .unwrap_or_default();
         services.fill_in(&mut settings);
+        crate::ui::theme::install_fonts(&cc.egui_ctx);
         let ctx = cc.egui_ctx.clone();
         let wake = Arc::new(move || ctx.request_repaint());
         let decode = Arc::new(effects::decode);
@@ -40,13 +47,18 @@ impl FillAuditApp {
             budget_bytes: u64::from(settings.picture_budget_mib) << 20,
             ..CanvasOptions::default()
         };
-        let canvas = Canvas::new(&cc.egui_ctx, cc.wgpu_render_state.as_ref(), decode, &options);
+        let canvas = Canvas::new(
+            &cc.egui_ctx,
+            cc.wgpu_render_state.as_ref(),
+            decode,
+            &options,
+        );
         let (performer, events) = Performer::new(services, wake);
         let mut state = AppState::new(settings);
         state.devices = performer.devices();
         let mut app = Self {
             state,
-            memory: UiMemory { canvas: Some(canvas), ..UiMemory::default() },
+            memory: UiMemory::new(canvas),
             events,
             performer,
             messages: Vec::new(),
@@ -82,7 +94,10 @@ impl FillAuditApp {
                 match effect {
                     Effect::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
                     Effect::ExportView => {
-                        ctx.send_viewport_cmd(egui::ViewportCommand::Screenshot(egui::UserData::default()));
+                        let run = self.state.run.as_ref();
+                        let name =
+                            run.map_or("fill-audit".to_owned(), |view| view.run.run_id.to_string());
+                        ctx.request_screenshot(self.performer.view_saver(&name));
                     }
                     effect => self.performer.perform(effect, &self.state.settings),
                 }
@@ -92,22 +107,15 @@ impl FillAuditApp {
 
     fn take_dropped(&mut self, ctx: &egui::Context) {
         let dropped = ctx.input(|input| input.raw.dropped_files.clone());
-        if let Some(path) = dropped.into_iter().find_map(|file| file.path) {
-            let dir = if path.is_dir() { Some(path) } else { path.parent().map(PathBuf::from) };
+        if let Some(file) = dropped.first() {
+            let path = file.path();
+            let dir = if path.is_dir() {
+                Some(path)
+            } else {
+                path.parent()
+            }
+            .map(PathBuf::from);
             self.messages.extend(dir.map(Msg::Open));
-        }
-    }
-
-    fn take_screenshot(&mut self, ctx: &egui::Context) {
-        let picture = ctx.input(|input| {
-            input.events.iter().find_map(|event| match event {
-                egui::Event::Screenshot { image, .. } => Some(image.clone()),
-                _ => None,
-            })
-        });
-        if let Some(picture) = picture {
-            let name = self.state.run.as_ref().map_or("fill-audit".to_owned(), |view| view.run.run_id.to_string());
-            self.performer.save_view(&picture, &name);
         }
     }
 }
@@ -116,7 +124,6 @@ impl eframe::App for FillAuditApp {
     fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
         let ctx = ui.ctx().clone();
         self.take_dropped(&ctx);
-        self.take_screenshot(&ctx);
         self.apply_all(&ctx);
         window_ui(ui, &self.state, &mut self.memory, &mut self.messages);
         if !self.messages.is_empty() {

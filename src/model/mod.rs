@@ -9,5 +9,6 @@ pub mod ids;
 pub mod mask_recipe;
 pub mod matrix;
 pub mod prompt;
+pub mod review;
 pub mod run;
 pub mod session;

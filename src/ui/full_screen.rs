@@ -26,8 +26,14 @@ pub fn full_screen_ui(
         None => ImageStatus::Waiting,
     };
     let label = format!("full screen: {}", cell_look::accessible_label(view, key));
-    let response =
-        canvas::cell_response(ui, ui.scope_id().with("full screen"), rect, &label, true, status);
+    let response = canvas::cell_response(
+        ui,
+        ui.scope_id().with("full screen"),
+        rect,
+        &label,
+        true,
+        status,
+    );
     let pixels_per_point = ui.pixels_per_point();
     let cell_px = canvas::cell_px(rect, pixels_per_point);
     memory.answer_view_request(view, cell_px);

@@ -45,6 +45,11 @@ pub struct UiMemory {
 }
 
 impl UiMemory {
+    /// A memory that draws pictures on `canvas`.
+    pub fn new(canvas: Canvas) -> Self {
+        Self { canvas: Some(canvas), ..Self::default() }
+    }
+
     /// Call before anything is drawn.
     pub fn begin_frame(&mut self, ctx: &egui::Context, state: &AppState) {
         let theme = (state.settings.is_light, state.settings.ui_scale);

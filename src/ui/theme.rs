@@ -85,3 +85,18 @@ pub fn outlined_text(
     }
     painter.text(pos_in_ui, anchor, text, font, colour)
 }
+
+/// Draws what egui's own font lacks: stars, arrows, check marks, other scripts. Licence beside the file.
+const FALLBACK_FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
+
+/// Adds the fallback font. Called once, at start.
+pub fn install_fonts(ctx: &egui::Context) {
+    use egui::epaint::text::{FontInsert, FontPriority, InsertFontFamily};
+    let families = [egui::FontFamily::Proportional, egui::FontFamily::Monospace]
+        .map(|family| InsertFontFamily { family, priority: FontPriority::Lowest });
+    ctx.add_font(FontInsert::new(
+        "DejaVu Sans",
+        egui::FontData::from_static(FALLBACK_FONT),
+        families.to_vec(),
+    ));
+}
