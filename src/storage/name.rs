@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{Result, StorageError};
+use crate::model::ids::RunId;
 
 /// Longest object name in bytes (Cloud Storage's own limit).
 pub const MAX_NAME_BYTES: usize = 1024;
@@ -130,21 +131,16 @@ pub fn component_fault(part: &str) -> Option<&'static str> {
     None
 }
 
-/// Checks a run id: 1 to 64 letters, digits, `-`, `_`, `.`, not starting with a dot.
+/// Checks a run id, which names a folder on every system as well as in a bucket.
 ///
 /// # Errors
 /// [`StorageError::BadName`].
-pub fn check_run_id(id: &str) -> Result<()> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if id.is_empty() || id.len() > 64 || id.starts_with('.') || !id.chars().all(legal) {
-        return Err(bad(
-            id,
-            "a run id has 1 to 64 letters, digits, '-', '_' or '.', and no dot at its start",
-        ));
-    }
+pub fn check_run_id(id: &str) -> Result<RunId> {
     match component_fault(id) {
         Some(reason) => Err(bad(id, reason)),
-        None => Ok(()),
+        None => RunId::new(id).map_err(|_| {
+            bad(id, "a run id has 1 to 64 letters, digits, '-', '_' or '.', and no dot at its start")
+        }),
     }
 }
 
