@@ -12,6 +12,7 @@
 //! | [`report_file`] | writes `REPORT.md` |
 //! | [`hash`], [`atomic`], [`lock`], [`picture_check`] | what can be believed |
 
+pub mod approval;
 pub mod atomic;
 pub mod context;
 pub mod engine;
@@ -21,6 +22,7 @@ pub mod event;
 pub mod execute;
 pub mod hash;
 pub mod inputs;
+pub mod journal;
 pub mod lock;
 pub mod painted_engine;
 pub mod picture_check;
