@@ -13,7 +13,7 @@
 //! | [`select`] | next unreviewed, filters, order, progress |
 //! | [`blind`] | the plan of a blind comparison, and its votes |
 //! | [`tally`] | what the votes say, with how sure that is |
-//! | [`findings`] | counts per axis value, and whether Q8_0 cures Q4_0 |
+//! | [`findings`] | counts per axis value, and whether `Q8_0` cures `Q4_0` |
 //! | [`export`] | Markdown, CSV and JSON |
 //!
 //! # Order and merging
