@@ -51,3 +51,12 @@ pub use keys::{VerdictKey, press};
 pub use select::{Filter, Progress, SortBy};
 pub use state::{CellReview, PlacedMark, ReviewState, Standing};
 pub use time::UtcTime;
+
+#[cfg(test)]
+mod blind_tests;
+#[cfg(test)]
+mod findings_tests;
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod state_tests;
