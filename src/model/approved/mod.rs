@@ -374,3 +374,6 @@ impl ApprovedSettings {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
