@@ -6,15 +6,20 @@
 //! references that it is held against are those of `tests/parity.rs`.
 
 mod device;
+mod dimensions;
 mod error;
 mod fill;
 mod folder;
 mod gguf;
+mod group_norm;
 mod latents;
 mod linear;
 pub mod noise;
+mod request;
 mod schedule;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tokenize;
 mod transformer;
@@ -23,10 +28,11 @@ mod weights;
 
 pub use device::{ComputeDevice, DeviceIdentity, MatmulPath, Precision};
 pub use error::{PipelineError, Result};
-pub use fill::{
-    Conditioning, Draws, FillEvent, FillInputs, FillOutput, FillParams, FillPipeline, FillTiming,
-    Hook, LoadTiming, PipelineOptions, Stage, Trace,
-};
+pub use fill::{Conditioning, FillPipeline};
 pub use folder::{ModelFolder, TransformerFile};
 pub use linear::MatmulCounts;
+pub use request::{
+    Draws, FillEvent, FillInputs, FillOutput, FillParams, FillTiming, Hook, LoadTiming,
+    PipelineOptions, Stage, Trace,
+};
 pub use text::PromptEmbedding;
