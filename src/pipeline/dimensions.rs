@@ -6,6 +6,9 @@ use super::weights::Weights;
 /// Input embedders that some converters leave out.
 pub const EMBEDDERS: [&str; 4] = ["img_in", "time_in", "vector_in", "guidance_in"];
 
+/// Width of the sinusoidal embedding of times and guidances.
+pub const TIME_CHANNELS: usize = 256;
+
 /// What the shapes of a transformer's tensors say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dimensions {
@@ -96,6 +99,55 @@ impl Dimensions {
             singles: blocks(weights, "single_blocks"),
             axes,
         })
+    }
+
+    /// Every tensor that a transformer of these dimensions has, with its shape.
+    pub fn required(&self) -> Vec<(String, Vec<usize>)> {
+        let (hidden, mlp, time) = (self.hidden, self.mlp, TIME_CHANNELS);
+        let mut tensors = Vec::new();
+        let mut linear = |name: String, inputs: usize, outputs: usize| {
+            tensors.push((format!("{name}.weight"), vec![outputs, inputs]));
+            tensors.push((format!("{name}.bias"), vec![outputs]));
+        };
+        linear("img_in".to_owned(), self.in_channels, hidden);
+        linear("txt_in".to_owned(), self.context, hidden);
+        let embedders = [
+            ("time_in", time),
+            ("guidance_in", time),
+            ("vector_in", self.pooled),
+        ];
+        for (name, inputs) in embedders {
+            linear(format!("{name}.in_layer"), inputs, hidden);
+            linear(format!("{name}.out_layer"), hidden, hidden);
+        }
+        let last = "final_layer";
+        linear(format!("{last}.adaLN_modulation.1"), hidden, 2 * hidden);
+        linear(format!("{last}.linear"), hidden, self.out_channels);
+        let mut norms = Vec::new();
+        for i in 0..self.doubles {
+            for side in ["img", "txt"] {
+                let prefix = format!("double_blocks.{i}.{side}");
+                linear(format!("{prefix}_mod.lin"), hidden, 6 * hidden);
+                linear(format!("{prefix}_attn.qkv"), hidden, 3 * hidden);
+                linear(format!("{prefix}_attn.proj"), hidden, hidden);
+                linear(format!("{prefix}_mlp.0"), hidden, mlp);
+                linear(format!("{prefix}_mlp.2"), mlp, hidden);
+                norms.push(format!("{prefix}_attn.norm"));
+            }
+        }
+        for i in 0..self.singles {
+            let prefix = format!("single_blocks.{i}");
+            linear(format!("{prefix}.modulation.lin"), hidden, 3 * hidden);
+            linear(format!("{prefix}.linear1"), hidden, 3 * hidden + mlp);
+            linear(format!("{prefix}.linear2"), hidden + mlp, hidden);
+            norms.push(format!("{prefix}.norm"));
+        }
+        for norm in norms {
+            for which in ["query", "key"] {
+                tensors.push((format!("{norm}.{which}_norm.scale"), vec![self.head_dim]));
+            }
+        }
+        tensors
     }
 }
 

@@ -5,7 +5,7 @@
 //! sessions, cells or files other than weights.
 
 use super::device::{ComputeDevice, MatmulPath, Precision};
-use super::dimensions::{Dimensions, EMBEDDERS, in_module};
+use super::dimensions::Dimensions;
 use super::error::{PipelineError, Result};
 use super::folder::ModelFolder;
 use super::group_norm::SumOrder;
@@ -24,7 +24,7 @@ use super::weights::Weights;
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -217,7 +217,7 @@ impl FillPipeline {
         let start = Instant::now();
         let mut weights = Weights::open(quant_file)?;
         let size_bytes = weights.size_bytes();
-        let embedders_from = self.complete(&mut weights)?;
+        let embedders_from = self.folder.complete(&mut weights)?;
         let dims = Dimensions::read(&weights, &self.folder.axes_hints()?)?;
         let dense = weights.value_count().saturating_mul(4) <= self.options.dense_budget_bytes;
         let plan = LinearPlan {
@@ -236,35 +236,6 @@ impl FillPipeline {
             dense: dense && self.options.matmul == MatmulPath::Exact,
             embedders_from,
         })
-    }
-
-    /// Takes input embedders that a file lacks from a dense transformer in the folder.
-    fn complete(&self, weights: &mut Weights) -> Result<Option<PathBuf>> {
-        let lacking: Vec<&str> = EMBEDDERS
-            .into_iter()
-            .filter(|module| !weights.names().any(|name| in_module(name, module)))
-            .collect();
-        if lacking.is_empty() || !weights.contains("double_blocks.0.img_attn.qkv.weight") {
-            return Ok(None);
-        }
-        for path in self.folder.dense_transformers() {
-            let base = Weights::open(path)?;
-            // A dense file of another width is no base of this one.
-            let same = base.info("txt_in.bias").map(|t| t.shape.clone()).ok()
-                == weights.info("txt_in.bias").map(|t| t.shape.clone()).ok();
-            if same
-                && weights.fill_from(&base, |name| lacking.iter().any(|m| in_module(name, m))) > 0
-            {
-                tracing::warn!(
-                    "{} lacks {}: taken from {}",
-                    weights.path().display(),
-                    lacking.join(", "),
-                    path.display()
-                );
-                return Ok(Some(path.to_owned()));
-            }
-        }
-        Ok(None)
     }
 
     /// Drops the loaded transformer.

@@ -5,6 +5,7 @@
 //! [`FillPipeline::load`] reads a transformer, [`FillPipeline::fill`] denoises and decodes. The
 //! references that it is held against are those of `tests/parity.rs`.
 
+mod check;
 mod device;
 mod dimensions;
 mod error;
@@ -12,6 +13,7 @@ mod fill;
 mod folder;
 mod gguf;
 mod group_norm;
+mod hashes;
 mod latents;
 mod linear;
 pub mod noise;
@@ -26,10 +28,12 @@ mod transformer;
 mod vae;
 mod weights;
 
+pub use check::{Finding, Severity};
 pub use device::{ComputeDevice, DeviceIdentity, MatmulPath, Precision};
 pub use error::{PipelineError, Result};
 pub use fill::{Conditioning, FillPipeline};
 pub use folder::{ModelFolder, TransformerFile};
+pub use hashes::HashCache;
 pub use linear::MatmulCounts;
 pub use request::{
     Draws, FillEvent, FillInputs, FillOutput, FillParams, FillTiming, Hook, LoadTiming,

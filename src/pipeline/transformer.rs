@@ -4,14 +4,11 @@
 //! (commit 727e3a7), with diffusers' rounding of timesteps in bfloat16. Dimensions are read from
 //! the tensors' shapes. Knows nothing of schedules or latents' meaning.
 
-use super::dimensions::Dimensions;
+use super::dimensions::{Dimensions, TIME_CHANNELS};
 use super::error::Result;
 use super::linear::{Linear, LinearPlan};
 use super::weights::Weights;
 use candle_core::{D, DType, Device, IndexOp, Tensor};
-
-/// Width of the sinusoidal embedding of times and guidances.
-const TIME_CHANNELS: usize = 256;
 
 /// Two linear layers with an activation between.
 struct Mlp(Linear, Linear);
