@@ -35,12 +35,28 @@ pub struct Dimensions {
 }
 
 impl Dimensions {
+    /// Those of FLUX.1-Fill-dev: 12 billion weights.
+    pub fn flux_fill() -> Self {
+        Self {
+            in_channels: 384,
+            out_channels: 64,
+            pooled: 768,
+            context: 4096,
+            hidden: 3072,
+            mlp: 12_288,
+            head_dim: 128,
+            doubles: 19,
+            singles: 38,
+            axes: [16, 56, 56],
+        }
+    }
+
     /// Reads the dimensions from shapes; `axes_hints` are those that configuration files name, of
     /// which the first that adds up to the width of a head is taken.
     ///
     /// # Errors
     /// If the file holds another model, lacks embedders, or nobody says the position axes.
-    pub fn read(weights: &Weights, axes_hints: &[[usize; 3]]) -> Result<Self> {
+    pub(super) fn read(weights: &Weights, axes_hints: &[[usize; 3]]) -> Result<Self> {
         identify(weights)?;
         let missing: Vec<String> = EMBEDDERS
             .iter()

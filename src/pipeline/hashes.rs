@@ -123,11 +123,7 @@ fn hash(path: &Path, hook: Hook<'_>) -> Result<String> {
             return Err(PipelineError::Cancelled);
         }
     }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(format!("{:x}", hasher.finalize()))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod hashes;
 mod latents;
 mod linear;
 pub mod noise;
+mod random_weights;
 mod request;
 mod schedule;
 mod stored;
@@ -30,11 +31,13 @@ mod weights;
 
 pub use check::{Finding, Severity};
 pub use device::{ComputeDevice, DeviceIdentity, MatmulPath, Precision};
+pub use dimensions::Dimensions;
 pub use error::{PipelineError, Result};
 pub use fill::{Conditioning, FillPipeline};
 pub use folder::{ModelFolder, TransformerFile};
 pub use hashes::HashCache;
 pub use linear::MatmulCounts;
+pub use random_weights::write_random_transformer;
 pub use request::{
     Draws, FillEvent, FillInputs, FillOutput, FillParams, FillTiming, Hook, LoadTiming,
     PipelineOptions, Stage, Trace,
