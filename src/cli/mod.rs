@@ -1,1 +1,7 @@
 //! One file per subcommand.
+
+pub mod bucket;
+pub mod doctor;
+pub mod list;
+pub mod pull;
+pub mod push;
