@@ -32,7 +32,10 @@ impl BucketArgs {
     /// # Errors
     /// A settings file that cannot be used.
     pub fn config(&self) -> anyhow::Result<StorageConfig> {
-        let path = self.storage_config.clone().or_else(StorageConfig::default_path);
+        let path = self
+            .storage_config
+            .clone()
+            .or_else(StorageConfig::default_path);
         let mut config = match path {
             Some(path) => StorageConfig::load(&path)?,
             None => StorageConfig::default(),
@@ -50,7 +53,10 @@ impl BucketArgs {
     pub fn cache(&self, config: &StorageConfig) -> anyhow::Result<Arc<Cache>> {
         let root = self.cache.clone().or_else(Cache::default_root);
         let root = root.context("no cache folder is known for this user: give --cache DIR")?;
-        Ok(Arc::new(Cache::open(root, config.cache_limit_mb.saturating_mul(1_000_000))?))
+        Ok(Arc::new(Cache::open(
+            root,
+            config.cache_limit_mb.saturating_mul(1_000_000),
+        )?))
     }
 }
 
@@ -95,7 +101,10 @@ pub fn run_id_of(text: &str, config: &mut StorageConfig) -> anyhow::Result<Strin
 /// The decisions of `--mine` and `--theirs`.
 pub fn resolutions(mine: &[String], theirs: &[String]) -> Resolutions {
     let mut decided = Resolutions::default();
-    for (files, resolution) in [(mine, Resolution::KeepMine), (theirs, Resolution::TakeTheirs)] {
+    for (files, resolution) in [
+        (mine, Resolution::KeepMine),
+        (theirs, Resolution::TakeTheirs),
+    ] {
         for file in files {
             decided.by_file.insert(file.clone(), resolution);
         }
@@ -146,7 +155,9 @@ impl Bar {
     pub fn show(&self, progress: &Progress) {
         self.0.set_length(progress.bytes_total);
         self.0.set_position(progress.bytes_done);
-        let left = progress.secs_left().map_or(String::new(), |s| format!(", {s:.0} s left"));
+        let left = progress
+            .secs_left()
+            .map_or(String::new(), |s| format!(", {s:.0} s left"));
         self.0.set_message(format!(
             "{} of {} files, {:.1} MB/s{left}",
             progress.objects_done,

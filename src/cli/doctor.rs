@@ -26,7 +26,10 @@ pub fn run(args: DoctorArgs) -> anyhow::Result<()> {
         for check in &checks {
             writeln!(out, "{}", check.line())?;
         }
-        let failed = checks.iter().filter(|c| c.verdict == Verdict::Failed).count();
+        let failed = checks
+            .iter()
+            .filter(|c| c.verdict == Verdict::Failed)
+            .count();
         if failed > 0 {
             anyhow::bail!("{failed} of {} checks failed", checks.len());
         }

@@ -106,7 +106,10 @@ fn say(report: &PullReport, dir: &Path) -> anyhow::Result<()> {
         writeln!(out, "{words}")?;
     }
     if report.in_progress {
-        writeln!(out, "the run is in progress (it has no REPORT.md yet); --follow waits for the rest")?;
+        writeln!(
+            out,
+            "the run is in progress (it has no REPORT.md yet); --follow waits for the rest"
+        )?;
     }
     for file in &report.kept_mine {
         writeln!(out, "changed only here, kept: {file}")?;
@@ -115,7 +118,12 @@ fn say(report: &PullReport, dir: &Path) -> anyhow::Result<()> {
         writeln!(out, "skipped: {skipped}")?;
     }
     for conflict in &report.conflicts {
-        writeln!(out, "{} (--mine {f} or --theirs {f})", conflict.words(), f = conflict.file)?;
+        writeln!(
+            out,
+            "{} (--mine {f} or --theirs {f})",
+            conflict.words(),
+            f = conflict.file
+        )?;
     }
     for (file, error) in &report.failed {
         writeln!(out, "failed: {file}: {error}")?;
@@ -139,9 +147,15 @@ async fn pull_session(args: &PullArgs, session: &str) -> anyhow::Result<()> {
     } else if let Some(user) = &args.user {
         config.prefix_of_session(user, session)?
     } else {
-        anyhow::bail!("whose session {session:?} is, is not known: give --user ID, or its gs:// address")
+        anyhow::bail!(
+            "whose session {session:?} is, is not known: give --user ID, or its gs:// address"
+        )
     };
-    let name = prefix.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let name = prefix
+        .trim_end_matches('/')
+        .rsplit('/')
+        .next()
+        .unwrap_or_default();
     crate::storage::name::check_run_id(name)?; // the same rule makes it a folder's name
     let dir = args.sessions.join(name);
     let store = bucket::open(&config).await?;
@@ -150,6 +164,12 @@ async fn pull_session(args: &PullArgs, session: &str) -> anyhow::Result<()> {
     let placed = session::pull_session_at(&*store, &cache, &prefix, &dir).await?;
     let mut out = std::io::stdout().lock();
     let took = started.elapsed();
-    writeln!(out, "{} files in {}: {}", placed.len(), age_words(took), dir.display())?;
+    writeln!(
+        out,
+        "{} files in {}: {}",
+        placed.len(),
+        age_words(took),
+        dir.display()
+    )?;
     Ok(())
 }

@@ -69,9 +69,15 @@ async fn push_run(
     queue: &UploadQueue,
 ) -> anyhow::Result<()> {
     let absolute = std::path::absolute(dir)?;
-    let run_id = absolute.file_name().and_then(|n| n.to_str()).with_context(|| {
-        format!("a run's folder is named like the run, and this is none: {}", dir.display())
-    })?;
+    let run_id = absolute
+        .file_name()
+        .and_then(|n| n.to_str())
+        .with_context(|| {
+            format!(
+                "a run's folder is named like the run, and this is none: {}",
+                dir.display()
+            )
+        })?;
     let (events, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let mut push = Push {
         store,
@@ -80,7 +86,11 @@ async fn push_run(
         options: PushOptions {
             at_once: usize::from(args.jobs),
             resolutions: bucket::resolutions(&args.mine, &args.theirs),
-            extra: args.settings.iter().map(|f| ("phase1.toml".to_owned(), f.clone())).collect(),
+            extra: args
+                .settings
+                .iter()
+                .map(|f| ("phase1.toml".to_owned(), f.clone()))
+                .collect(),
         },
         events: Some(events),
         cancel: bucket::cancelled_by_ctrl_c(),
@@ -102,7 +112,11 @@ async fn push_run(
         Err(error) if error.is_offline() => {
             queue.add(&push)?;
             let mut out = std::io::stdout().lock();
-            writeln!(out, "{error}\nqueued: `fill-audit push --queued` sends {}", dir.display())?;
+            writeln!(
+                out,
+                "{error}\nqueued: `fill-audit push --queued` sends {}",
+                dir.display()
+            )?;
             Ok(())
         }
         Err(error) => Err(error.into()),
@@ -110,16 +124,24 @@ async fn push_run(
 }
 
 async fn push_queued(queue: &UploadQueue, store: &Arc<dyn Store>) -> anyhow::Result<()> {
-    let results = queue.send_all(store, &bucket::cancelled_by_ctrl_c()).await?;
+    let results = queue
+        .send_all(store, &bucket::cancelled_by_ctrl_c())
+        .await?;
     if results.is_empty() {
         writeln!(std::io::stdout(), "nothing is queued for {}", store.place())?;
     }
     let mut failed = 0;
     for (entry, result) in results {
-        let said = result.map_err(anyhow::Error::from).and_then(|report| say(&report, &entry.dir));
+        let said = result
+            .map_err(anyhow::Error::from)
+            .and_then(|report| say(&report, &entry.dir));
         if let Err(error) = said {
             failed += 1;
-            writeln!(std::io::stdout(), "still queued: {}: {error:#}", entry.dir.display())?;
+            writeln!(
+                std::io::stdout(),
+                "still queued: {}: {error:#}",
+                entry.dir.display()
+            )?;
         }
     }
     if failed > 0 {
@@ -142,13 +164,21 @@ fn say(report: &PushReport, dir: &Path) -> anyhow::Result<()> {
         writeln!(out, "newer in the bucket, pull to get it: {file}")?;
     }
     for conflict in &report.conflicts {
-        writeln!(out, "{} (--mine {f} or --theirs {f})", conflict.words(), f = conflict.file)?;
+        writeln!(
+            out,
+            "{} (--mine {f} or --theirs {f})",
+            conflict.words(),
+            f = conflict.file
+        )?;
     }
     for (file, error) in &report.failed {
         writeln!(out, "failed: {file}: {error}")?;
     }
     if report.report_held_back {
-        writeln!(out, "REPORT.md was held back: it says that the run is whole")?;
+        writeln!(
+            out,
+            "REPORT.md was held back: it says that the run is whole"
+        )?;
     }
     if report.is_complete() {
         return Ok(());

@@ -12,7 +12,7 @@ use super::cache::Cache;
 use super::listing::{Freshness, list_or_saved};
 use super::name::check_run_id;
 use super::sync_state::SyncState;
-use super::{LocalDir, ObjectMeta, Result, Store, StorageConfig, journal};
+use super::{LocalDir, ObjectMeta, Result, StorageConfig, Store, journal};
 use crate::model::cell::{CellDefaults, CellKey};
 use crate::model::ids::{ReviewerId, RunId};
 use crate::model::review::{ReviewState, Standing, journal as review_journal};
@@ -70,7 +70,8 @@ impl InboxEntry {
     pub fn matches(&self, text: &str) -> bool {
         let text = text.trim().to_lowercase();
         let session = self.session.as_deref().unwrap_or_default();
-        self.run_id.as_str().to_lowercase().contains(&text) || session.to_lowercase().contains(&text)
+        self.run_id.as_str().to_lowercase().contains(&text)
+            || session.to_lowercase().contains(&text)
     }
 }
 
@@ -100,21 +101,33 @@ pub async fn list_inbox(
     let mut runs: BTreeMap<RunId, Sides> = BTreeMap::new();
     let on_disk = super::store::list_all(&local, "", false).await?;
     for meta in on_disk.objects {
-        let id = meta.name.as_str().split_once('/').and_then(|(id, _)| check_run_id(id).ok());
+        let id = meta
+            .name
+            .as_str()
+            .split_once('/')
+            .and_then(|(id, _)| check_run_id(id).ok());
         if let Some(id) = id {
             runs.entry(id).or_default().local.push(meta);
         }
     }
-    let mut inbox = Inbox { entries: Vec::new(), freshness: None, problem: None };
+    let mut inbox = Inbox {
+        entries: Vec::new(),
+        freshness: None,
+        problem: None,
+    };
     if let Some(bucket) = bucket {
         match list_or_saved(bucket, cache.root(), config.runs_root(), false).await {
             Ok(listing) => {
                 inbox.freshness = Some(listing.freshness);
                 for meta in listing.objects {
-                    let id = config.run_of(meta.name.as_str()).and_then(|id| check_run_id(id).ok());
+                    let id = config
+                        .run_of(meta.name.as_str())
+                        .and_then(|id| check_run_id(id).ok());
                     let Some(id) = id else { continue };
                     // Only objects below the run's folder, not ones beside it.
-                    let Ok(prefix) = config.prefix_of_run(id.as_str()) else { continue };
+                    let Ok(prefix) = config.prefix_of_run(id.as_str()) else {
+                        continue;
+                    };
                     if meta.name.as_str().starts_with(&prefix) {
                         runs.entry(id).or_default().remote.push(meta);
                     }
@@ -127,17 +140,25 @@ pub async fn list_inbox(
     inbox.entries = futures::stream::iter(runs)
         .map(|(run_id, sides)| async move {
             let remote_prefix = config.prefix_of_run(run_id.as_str()).unwrap_or_default();
-            let reader = Reader { local, bucket, cache, remote_prefix, reviewer };
+            let reader = Reader {
+                local,
+                bucket,
+                cache,
+                remote_prefix,
+                reviewer,
+            };
             reader.entry(run_id, sides).await
         })
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
     // Interrupted pulls and other folders without any sign of a run stay out of sight.
-    inbox.entries.retain(|e| e.total > 0 || !e.in_progress || e.session.is_some());
-    inbox.entries.sort_by(|a, b| {
-        (b.updated_secs, &b.run_id).cmp(&(a.updated_secs, &a.run_id))
-    });
+    inbox
+        .entries
+        .retain(|e| e.total > 0 || !e.in_progress || e.session.is_some());
+    inbox
+        .entries
+        .sort_by(|a, b| (b.updated_secs, &b.run_id).cmp(&(a.updated_secs, &a.run_id)));
     Ok(inbox)
 }
 
@@ -176,7 +197,9 @@ impl Reader<'_> {
         let files: BTreeSet<&str> = local.keys().chain(remote.keys()).copied().collect();
         let cells_with = |end: &str| -> BTreeSet<CellKey> {
             let stems = files.iter().filter_map(|file| file.strip_suffix(end));
-            stems.filter_map(|stem| CellKey::parse(stem, &defaults)).collect()
+            stems
+                .filter_map(|stem| CellKey::parse(stem, &defaults))
+                .collect()
         };
         let (done, recorded) = (cells_with(".png"), cells_with(".ron"));
         let mut all: BTreeSet<CellKey> = done.union(&recorded).cloned().collect();
@@ -187,7 +210,8 @@ impl Reader<'_> {
             documents.review.standing(self.reviewer, cell) == Standing::Unreviewed
         };
         let dir = self.local.root().join(run_id.as_str());
-        let size = |side: &BTreeMap<&str, &ObjectMeta>| side.values().map(|o| o.size_bytes).sum::<u64>();
+        let size =
+            |side: &BTreeMap<&str, &ObjectMeta>| side.values().map(|o| o.size_bytes).sum::<u64>();
         InboxEntry {
             updated_secs: local
                 .values()
@@ -218,7 +242,10 @@ impl Reader<'_> {
         remote: &BTreeMap<&str, &ObjectMeta>,
     ) -> Documents {
         let mut found = Documents::default();
-        if let Some(text) = self.text(run_files::RUN, local, remote, &mut found.problem).await {
+        if let Some(text) = self
+            .text(run_files::RUN, local, remote, &mut found.problem)
+            .await
+        {
             let mut extensions = Vec::new();
             for number in 1.. {
                 let file = run_files::plan(number);
@@ -242,8 +269,9 @@ impl Reader<'_> {
                 }
                 Err(error) => found.problem = Some(error.to_string()),
             }
-        } else if let Some(text) =
-            self.text(run_files::REPORT, local, remote, &mut found.problem).await
+        } else if let Some(text) = self
+            .text(run_files::REPORT, local, remote, &mut found.problem)
+            .await
         {
             found.session = session_of_report(&text);
         }
@@ -289,14 +317,19 @@ impl Reader<'_> {
             let path = self.local.path_of(&meta.name)?;
             return tokio::fs::read(&path).await.map_err(io("reading", &path));
         }
-        let Some(bucket) = self.bucket else { return Ok(Vec::new()) };
+        let Some(bucket) = self.bucket else {
+            return Ok(Vec::new());
+        };
         let path = self.cache.fetch(bucket, meta, &|_| ()).await?;
         tokio::fs::read(&path).await.map_err(io("reading", &path))
     }
 }
 
 fn by_file<'a>(objects: &'a [ObjectMeta], prefix: &str) -> BTreeMap<&'a str, &'a ObjectMeta> {
-    objects.iter().filter_map(|o| Some((o.name.as_str().strip_prefix(prefix)?, o))).collect()
+    objects
+        .iter()
+        .filter_map(|o| Some((o.name.as_str().strip_prefix(prefix)?, o)))
+        .collect()
 }
 
 /// The production baseline's picture, or the first cell's, or the photograph; from disk if it is there.
@@ -314,13 +347,17 @@ fn thumbnail(
         Some(u8::from(!key.is_baseline(defaults)))
     };
     let best = |side: &BTreeMap<&str, &ObjectMeta>| {
-        side.keys().filter_map(|file| Some((rank(file)?, (*file).to_owned()))).min()
+        side.keys()
+            .filter_map(|file| Some((rank(file)?, (*file).to_owned())))
+            .min()
     };
     match (best(local), best(remote)) {
         (Some((rank, file)), other) if other.as_ref().is_none_or(|(theirs, _)| rank <= *theirs) => {
             Some(Thumbnail::File(dir.join(file)))
         }
-        (_, Some((_, file))) => remote.get(file.as_str()).map(|o| Thumbnail::Object((*o).clone())),
+        (_, Some((_, file))) => remote
+            .get(file.as_str())
+            .map(|o| Thumbnail::Object((*o).clone())),
         (_, None) => None,
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use fill_audit::storage::store::list_all;
-use fill_audit::storage::{Precondition, Store, StorageError};
+use fill_audit::storage::{Precondition, StorageError, Store};
 
 use super::faulty_server::{Fault, Kind, start};
 use super::support::{emulator, ensure_same, make_run, name, new_bucket, open, pull, push, tree};
@@ -27,48 +27,214 @@ struct Case {
     error: Option<&'static str>,
 }
 
-fn case(what: &'static str, kind: Kind, fault: Fault, times: usize, error: Option<&'static str>) -> Case {
-    Case { what, kind, fault, times, error }
+fn case(
+    what: &'static str,
+    kind: Kind,
+    fault: Fault,
+    times: usize,
+    error: Option<&'static str>,
+) -> Case {
+    Case {
+        what,
+        kind,
+        fault,
+        times,
+        error,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_brings_the_right_bytes_or_a_clear_error_in_time() -> Result<()> {
-    let Some(address) = emulator() else { return Ok(()) };
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
     let bucket = new_bucket(&address, "faults").await?;
     let scratch = tempfile::tempdir()?;
     let original = make_run(scratch.path(), "r1", 3, 200_000)?;
-    push(open(&address, &bucket).await?, &original, "audit/r1/").run().await?;
+    push(open(&address, &bucket).await?, &original, "audit/r1/")
+        .run()
+        .await?;
     let wanted = tree(&original, false)?;
     let denied = r#"{"error":{"code":403,"message":"a@b does not have storage.objects.get access","errors":[{"reason":"forbidden"}]}}"#;
     let m = Kind::Media;
     let cases = [
-        case("403 for bytes", m, Fault::Status(403, "", denied), FOR_EVER, Some("forbidden")),
-        case("403 for the list", Kind::Json, Fault::Status(403, "", denied), FOR_EVER, Some("forbidden")),
-        case("401 for the list", Kind::Json, Fault::Status(401, "", ""), FOR_EVER, Some("auth")),
-        case("404 for bytes", m, Fault::Status(404, "", ""), FOR_EVER, Some("not found")),
-        case("404 for the list", Kind::Json, Fault::Status(404, "", ""), FOR_EVER, Some("not found")),
-        case("400 for the list", Kind::Json, Fault::Status(400, "", ""), FOR_EVER, Some("refused")),
-        case("429 with Retry-After, then well", m, Fault::Status(429, "retry-after: 1\r\n", ""), 3, None),
-        case("429 with a long Retry-After", m, Fault::Status(429, "retry-after: 600\r\n", ""), FOR_EVER, Some("transient")),
-        case("429 for the list, then well", Kind::Json, Fault::Status(429, "retry-after: 1\r\n", ""), 1, None),
-        case("503 for a while", m, Fault::Status(503, "", "busy"), 6, None),
-        case("503 for a while for the list", Kind::Json, Fault::Status(503, "", "busy"), 2, None),
-        case("503 for ever", m, Fault::Status(503, "", "busy"), FOR_EVER, Some("transient")),
-        case("503 for ever for the list", Kind::Json, Fault::Status(503, "", ""), FOR_EVER, Some("transient")),
-        case("a reset at every 64 KiB", m, Fault::ResetAfter(64 * 1024), FOR_EVER, None),
-        case("a reset before any byte", m, Fault::ResetAfter(0), FOR_EVER, Some("transient")),
-        case("no answer at all", m, Fault::NoAnswer, FOR_EVER, Some("transient")),
+        case(
+            "403 for bytes",
+            m,
+            Fault::Status(403, "", denied),
+            FOR_EVER,
+            Some("forbidden"),
+        ),
+        case(
+            "403 for the list",
+            Kind::Json,
+            Fault::Status(403, "", denied),
+            FOR_EVER,
+            Some("forbidden"),
+        ),
+        case(
+            "401 for the list",
+            Kind::Json,
+            Fault::Status(401, "", ""),
+            FOR_EVER,
+            Some("auth"),
+        ),
+        case(
+            "404 for bytes",
+            m,
+            Fault::Status(404, "", ""),
+            FOR_EVER,
+            Some("not found"),
+        ),
+        case(
+            "404 for the list",
+            Kind::Json,
+            Fault::Status(404, "", ""),
+            FOR_EVER,
+            Some("not found"),
+        ),
+        case(
+            "400 for the list",
+            Kind::Json,
+            Fault::Status(400, "", ""),
+            FOR_EVER,
+            Some("refused"),
+        ),
+        case(
+            "429 with Retry-After, then well",
+            m,
+            Fault::Status(429, "retry-after: 1\r\n", ""),
+            3,
+            None,
+        ),
+        case(
+            "429 with a long Retry-After",
+            m,
+            Fault::Status(429, "retry-after: 600\r\n", ""),
+            FOR_EVER,
+            Some("transient"),
+        ),
+        case(
+            "429 for the list, then well",
+            Kind::Json,
+            Fault::Status(429, "retry-after: 1\r\n", ""),
+            1,
+            None,
+        ),
+        case(
+            "503 for a while",
+            m,
+            Fault::Status(503, "", "busy"),
+            6,
+            None,
+        ),
+        case(
+            "503 for a while for the list",
+            Kind::Json,
+            Fault::Status(503, "", "busy"),
+            2,
+            None,
+        ),
+        case(
+            "503 for ever",
+            m,
+            Fault::Status(503, "", "busy"),
+            FOR_EVER,
+            Some("transient"),
+        ),
+        case(
+            "503 for ever for the list",
+            Kind::Json,
+            Fault::Status(503, "", ""),
+            FOR_EVER,
+            Some("transient"),
+        ),
+        case(
+            "a reset at every 64 KiB",
+            m,
+            Fault::ResetAfter(64 * 1024),
+            FOR_EVER,
+            None,
+        ),
+        case(
+            "a reset before any byte",
+            m,
+            Fault::ResetAfter(0),
+            FOR_EVER,
+            Some("transient"),
+        ),
+        case(
+            "no answer at all",
+            m,
+            Fault::NoAnswer,
+            FOR_EVER,
+            Some("transient"),
+        ),
         case("a stall, then well", m, Fault::StallAfter(70_000), 2, None),
-        case("a stall each time", m, Fault::StallAfter(0), FOR_EVER, Some("transient")),
-        case("a stall of the list", Kind::Json, Fault::StallAfter(10), FOR_EVER, Some("transient")),
+        case(
+            "a stall each time",
+            m,
+            Fault::StallAfter(0),
+            FOR_EVER,
+            Some("transient"),
+        ),
+        case(
+            "a stall of the list",
+            Kind::Json,
+            Fault::StallAfter(10),
+            FOR_EVER,
+            Some("transient"),
+        ),
         case("a bit flipped once", m, Fault::FlipBit, 1, None),
-        case("a bit flipped each time", m, Fault::FlipBit, FOR_EVER, Some("corrupt")),
-        case("cut in good order, then resumed", m, Fault::TruncateAfter(90_000), 3, None),
-        case("a cut list", Kind::Json, Fault::TruncateAfter(40), FOR_EVER, Some("transient")),
-        case("a wrong checksum header", m, Fault::WrongHashHeader, FOR_EVER, None),
-        case("two checksum headers", m, Fault::TwoHashHeaders { flip_bit: false }, FOR_EVER, None),
-        case("two checksum headers, a flipped bit", m, Fault::TwoHashHeaders { flip_bit: true }, FOR_EVER, Some("corrupt")),
-        case("a slow drip", m, Fault::Drip(60), FOR_EVER, Some("too slow")),
+        case(
+            "a bit flipped each time",
+            m,
+            Fault::FlipBit,
+            FOR_EVER,
+            Some("corrupt"),
+        ),
+        case(
+            "cut in good order, then resumed",
+            m,
+            Fault::TruncateAfter(90_000),
+            3,
+            None,
+        ),
+        case(
+            "a cut list",
+            Kind::Json,
+            Fault::TruncateAfter(40),
+            FOR_EVER,
+            Some("transient"),
+        ),
+        case(
+            "a wrong checksum header",
+            m,
+            Fault::WrongHashHeader,
+            FOR_EVER,
+            None,
+        ),
+        case(
+            "two checksum headers",
+            m,
+            Fault::TwoHashHeaders { flip_bit: false },
+            FOR_EVER,
+            None,
+        ),
+        case(
+            "two checksum headers, a flipped bit",
+            m,
+            Fault::TwoHashHeaders { flip_bit: true },
+            FOR_EVER,
+            Some("corrupt"),
+        ),
+        case(
+            "a slow drip",
+            m,
+            Fault::Drip(60),
+            FOR_EVER,
+            Some("too slow"),
+        ),
     ];
     // Side by side: most of them wait for a limit.
     let mut running = tokio::task::JoinSet::new();
@@ -77,7 +243,9 @@ async fn a_pull_brings_the_right_bytes_or_a_clear_error_in_time() -> Result<()> 
         let home = scratch.path().join(format!("case-{number}"));
         running.spawn(async move {
             let what = case.what;
-            one_pull(&address, &bucket, &home, case, &wanted).await.map_err(|e| e.context(what))
+            one_pull(&address, &bucket, &home, case, &wanted)
+                .await
+                .map_err(|e| e.context(what))
         });
     }
     while let Some(result) = running.join_next().await {
@@ -99,7 +267,10 @@ async fn one_pull(
     let started = Instant::now();
     let result = pull(store, &cache, "audit/r1/", &dir)?.run().await;
     ensure!(started.elapsed() < LIMIT, "it took {:?}", started.elapsed());
-    ensure!(server.concerned.load(Ordering::SeqCst) > 0, "the fault never happened");
+    ensure!(
+        server.concerned.load(Ordering::SeqCst) > 0,
+        "the fault never happened"
+    );
     let found = match &result {
         Ok(report) if report.failed.is_empty() => None,
         Ok(report) => report.failed.first().map(|(_, error)| error),
@@ -128,18 +299,50 @@ async fn one_pull(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_sends_the_right_bytes_or_a_clear_error_in_time() -> Result<()> {
-    let Some(address) = emulator() else { return Ok(()) };
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
     let bucket = new_bucket(&address, "upfaults").await?;
     let scratch = tempfile::tempdir()?;
     let u = Kind::Upload;
     let cases = [
-        case("403", u, Fault::Status(403, "", ""), FOR_EVER, Some("forbidden")),
+        case(
+            "403",
+            u,
+            Fault::Status(403, "", ""),
+            FOR_EVER,
+            Some("forbidden"),
+        ),
         case("503 for a while", u, Fault::Status(503, "", ""), 6, None),
-        case("503 for ever", u, Fault::Status(503, "", ""), FOR_EVER, Some("transient")),
-        case("429 with Retry-After, then well", u, Fault::Status(429, "retry-after: 1\r\n", ""), 3, None),
+        case(
+            "503 for ever",
+            u,
+            Fault::Status(503, "", ""),
+            FOR_EVER,
+            Some("transient"),
+        ),
+        case(
+            "429 with Retry-After, then well",
+            u,
+            Fault::Status(429, "retry-after: 1\r\n", ""),
+            3,
+            None,
+        ),
         case("no answer, then well", u, Fault::NoAnswer, 3, None),
-        case("answers lost after the write", u, Fault::LoseAnswer, 3, None),
-        case("a stalled answer, then well", u, Fault::StallAfter(0), 1, None),
+        case(
+            "answers lost after the write",
+            u,
+            Fault::LoseAnswer,
+            3,
+            None,
+        ),
+        case(
+            "a stalled answer, then well",
+            u,
+            Fault::StallAfter(0),
+            1,
+            None,
+        ),
         case("a cut answer", u, Fault::TruncateAfter(20), 2, None),
     ];
     let mut running = tokio::task::JoinSet::new();
@@ -148,7 +351,9 @@ async fn a_push_sends_the_right_bytes_or_a_clear_error_in_time() -> Result<()> {
         let root = scratch.path().join(format!("case-{number}"));
         running.spawn(async move {
             let what = case.what;
-            one_push(&address, &bucket, &root, number, case).await.map_err(|e| e.context(what))
+            one_push(&address, &bucket, &root, number, case)
+                .await
+                .map_err(|e| e.context(what))
         });
     }
     while let Some(result) = running.join_next().await {
@@ -157,7 +362,13 @@ async fn a_push_sends_the_right_bytes_or_a_clear_error_in_time() -> Result<()> {
     Ok(())
 }
 
-async fn one_push(address: &str, bucket: &str, root: &Path, number: usize, case: Case) -> Result<()> {
+async fn one_push(
+    address: &str,
+    bucket: &str,
+    root: &Path,
+    number: usize,
+    case: Case,
+) -> Result<()> {
     let server = start(address, case.kind, case.fault, case.times).await?;
     let dir = make_run(root, "r1", 3, 60_000)?;
     let prefix = format!("audit/push-{number}/");
@@ -165,7 +376,10 @@ async fn one_push(address: &str, bucket: &str, root: &Path, number: usize, case:
     let started = Instant::now();
     let result = push(store, &dir, &prefix).run().await;
     ensure!(started.elapsed() < LIMIT, "it took {:?}", started.elapsed());
-    ensure!(server.concerned.load(Ordering::SeqCst) > 0, "the fault never happened");
+    ensure!(
+        server.concerned.load(Ordering::SeqCst) > 0,
+        "the fault never happened"
+    );
     let clean = open(address, bucket).await?;
     let there = remote(&*clean, &prefix).await?;
     let local = checksums(&dir)?;
@@ -178,16 +392,25 @@ async fn one_push(address: &str, bucket: &str, root: &Path, number: usize, case:
         (Some(kind), Ok(report)) => {
             let error = report.failed.first().map(|(_, e)| e.kind());
             ensure!(error == Some(kind), "got another result: {report:?}");
-            ensure!(report.report_held_back, "REPORT.md went up although files had failed");
+            ensure!(
+                report.report_held_back,
+                "REPORT.md went up although files had failed"
+            );
         }
         (None, Err(error)) => return Err(error.into()),
     }
     for (file, crc) in &there {
-        ensure!(local.get(file) == Some(crc), "{file} is wrong in the bucket");
+        ensure!(
+            local.get(file) == Some(crc),
+            "{file} is wrong in the bucket"
+        );
     }
     let report = push(clean.clone(), &dir, &prefix).run().await?;
     ensure!(report.is_complete(), "the second push failed: {report:?}");
-    ensure!(remote(&*clean, &prefix).await? == local, "the second push left a difference");
+    ensure!(
+        remote(&*clean, &prefix).await? == local,
+        "the second push left a difference"
+    );
     Ok(())
 }
 
@@ -202,16 +425,23 @@ pub async fn remote(store: &dyn Store, prefix: &str) -> Result<BTreeMap<String, 
 
 /// Visible files with their checksums.
 pub fn checksums(dir: &Path) -> Result<BTreeMap<String, u32>> {
-    Ok(tree(dir, false)?.into_iter().map(|(f, bytes)| (f, crc32c::crc32c(&bytes))).collect())
+    Ok(tree(dir, false)?
+        .into_iter()
+        .map(|(f, bytes)| (f, crc32c::crc32c(&bytes)))
+        .collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_part_of_another_content_is_not_believed() -> Result<()> {
-    let Some(address) = emulator() else { return Ok(()) };
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
     let bucket = new_bucket(&address, "torn").await?;
     let store = open(&address, &bucket).await?;
     let object = name("audit/r/a.png")?;
-    let meta = store.write(&object, vec![7u8; 50_000].into(), Precondition::Absent).await?;
+    let meta = store
+        .write(&object, vec![7u8; 50_000].into(), Precondition::Absent)
+        .await?;
     let scratch = tempfile::tempdir()?;
     let part = scratch.path().join("part");
     for left_over in [vec![0u8; 20_000], vec![0u8; 50_000], vec![0u8; 60_000]] {
@@ -224,14 +454,23 @@ async fn a_torn_part_of_another_content_is_not_believed() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_pull_stops_at_once_and_resumes() -> Result<()> {
-    let Some(address) = emulator() else { return Ok(()) };
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
     let bucket = new_bucket(&address, "cancel").await?;
     let scratch = tempfile::tempdir()?;
     let original = make_run(scratch.path(), "r1", 3, 200_000)?;
-    push(open(&address, &bucket).await?, &original, "audit/r1/").run().await?;
+    push(open(&address, &bucket).await?, &original, "audit/r1/")
+        .run()
+        .await?;
     let server = start(&address, Kind::Media, Fault::Drip(2000), FOR_EVER).await?;
     let (dir, cache) = (scratch.path().join("here/r1"), scratch.path().join("cache"));
-    let slow = pull(open(&server.address, &bucket).await?, &cache, "audit/r1/", &dir)?;
+    let slow = pull(
+        open(&server.address, &bucket).await?,
+        &cache,
+        "audit/r1/",
+        &dir,
+    )?;
     let cancel = slow.cancel.clone();
     let started = Instant::now();
     tokio::spawn(async move {
@@ -240,7 +479,11 @@ async fn a_cancelled_pull_stops_at_once_and_resumes() -> Result<()> {
     });
     let result = slow.run().await;
     ensure!(matches!(result, Err(StorageError::Cancelled)), "{result:?}");
-    ensure!(started.elapsed() < Duration::from_secs(2), "it took {:?}", started.elapsed());
+    ensure!(
+        started.elapsed() < Duration::from_secs(2),
+        "it took {:?}",
+        started.elapsed()
+    );
     let store: Arc<dyn Store> = open(&address, &bucket).await?;
     pull(store, &cache, "audit/r1/", &dir)?.run().await?;
     ensure_same(&tree(&dir, false)?, &tree(&original, false)?)

@@ -1,7 +1,7 @@
 //! An HTTP proxy in front of the emulator that does to answers what networks and servers do.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -52,26 +52,40 @@ pub struct FaultyServer {
     pub address: String,
     /// Requests of the concerned kind so far.
     pub concerned: Arc<AtomicUsize>,
+    /// The first line of every request.
+    pub requests: Arc<Mutex<Vec<String>>>,
 }
 
 /// Starts a proxy that does `fault` to the first `times` answers of `kind` and passes everything else on.
 pub async fn start(upstream: &str, kind: Kind, fault: Fault, times: usize) -> Result<FaultyServer> {
     let upstream = upstream.trim_start_matches("http://").to_owned();
-    let upstream = if upstream.contains(':') { upstream } else { format!("{upstream}:80") };
+    let upstream = if upstream.contains(':') {
+        upstream
+    } else {
+        format!("{upstream}:80")
+    };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = format!("http://{}", listener.local_addr()?);
     let concerned = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&concerned);
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&requests);
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
-            let (upstream, fault, counter) = (upstream.clone(), fault.clone(), Arc::clone(&counter));
+            let (upstream, fault, counter) =
+                (upstream.clone(), fault.clone(), Arc::clone(&counter));
+            let log = Arc::clone(&log);
             tokio::spawn(async move {
                 // A client that has gone away is none of the server's business.
-                let _ = serve(client, &upstream, kind, &fault, times, &counter).await;
+                let _ = serve(client, &upstream, kind, &fault, times, (&counter, &log)).await;
             });
         }
     });
-    Ok(FaultyServer { address, concerned })
+    Ok(FaultyServer {
+        address,
+        concerned,
+        requests,
+    })
 }
 
 async fn serve(
@@ -80,10 +94,13 @@ async fn serve(
     kind: Kind,
     fault: &Fault,
     times: usize,
-    counter: &AtomicUsize,
+    (counter, log): (&AtomicUsize, &Mutex<Vec<String>>),
 ) -> Result<()> {
     let (head, body) = read_request(&mut client).await?;
     let line = head.lines().next().unwrap_or_default();
+    if let Ok(mut log) = log.lock() {
+        log.push(line.to_owned());
+    }
     let is_media = line.contains("alt=media");
     let is_upload = line.contains("/upload/");
     let is_kind = match kind {
@@ -118,7 +135,10 @@ async fn serve(
                     .encode(crc32c::crc32c(&answer_body).to_be_bytes());
                 set_hash(
                     &mut answer_head,
-                    &["md5=AAAAAAAAAAAAAAAAAAAAAA==".to_owned(), format!("crc32c={crc}")],
+                    &[
+                        "md5=AAAAAAAAAAAAAAAAAAAAAA==".to_owned(),
+                        format!("crc32c={crc}"),
+                    ],
                 );
                 if *flip_bit {
                     flip(&mut answer_body);
@@ -138,7 +158,9 @@ async fn serve(
         }
         return Ok(());
     }
-    let sent = answer_body.get(..at_most.min(answer_body.len())).unwrap_or_default();
+    let sent = answer_body
+        .get(..at_most.min(answer_body.len()))
+        .unwrap_or_default();
     client.write_all(sent).await?;
     client.flush().await?;
     if faulty && sent.len() < answer_body.len() {
@@ -177,7 +199,10 @@ async fn read_request(client: &mut TcpStream) -> Result<(String, Vec<u8>)> {
             body.extend_from_slice(&buffer[..read]);
         }
     } else {
-        let len: usize = header(&head, "content-length").unwrap_or_default().parse().unwrap_or(0);
+        let len: usize = header(&head, "content-length")
+            .unwrap_or_default()
+            .parse()
+            .unwrap_or(0);
         while body.len() < len {
             let read = client.read(&mut buffer).await?;
             anyhow::ensure!(read > 0, "the client has gone");
@@ -222,14 +247,20 @@ async fn ask(upstream: &str, head: &str, body: &[u8]) -> Result<(String, Vec<u8>
             kept.push_str("\r\n");
         }
     }
-    kept.push_str(&format!("content-length: {}\r\nconnection: close\r\n\r\n", body.len()));
+    kept.push_str(&format!(
+        "content-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    ));
     Ok((kept, body))
 }
 
 fn unchunk(mut rest: &[u8]) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     loop {
-        let at = rest.windows(2).position(|w| w == b"\r\n").context("a chunk has no length")?;
+        let at = rest
+            .windows(2)
+            .position(|w| w == b"\r\n")
+            .context("a chunk has no length")?;
         let len = usize::from_str_radix(std::str::from_utf8(&rest[..at])?.trim(), 16)?;
         if len == 0 {
             return Ok(body);

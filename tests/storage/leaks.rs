@@ -17,19 +17,31 @@ static LINES: AtomicUsize = AtomicUsize::new(0);
 /// The first secret in `line`, if there is one: a piece of the test key, a token that it signed, a signature.
 fn secret_in(line: &str, key_pieces: &[String]) -> Option<String> {
     let lower = line.to_lowercase();
-    for known in ["x-goog-signature=", "x-goog-credential=", "begin private key", "bearer ey", "ya29."] {
+    for known in [
+        "x-goog-signature=",
+        "x-goog-credential=",
+        "begin private key",
+        "bearer ey",
+        "ya29.",
+    ] {
         if lower.contains(known) {
             return Some(known.to_owned());
         }
     }
-    key_pieces.iter().find(|piece| line.contains(piece.as_str())).cloned()
+    key_pieces
+        .iter()
+        .find(|piece| line.contains(piece.as_str()))
+        .cloned()
 }
 
 fn key_pieces() -> Vec<String> {
     let text = std::fs::read_to_string(fixture("signing/key.json")).unwrap_or_default();
     let key: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     let pem = key["private_key"].as_str().unwrap_or_default().to_owned();
-    pem.lines().filter(|l| l.len() == 64).map(|l| l[..32].to_owned()).collect()
+    pem.lines()
+        .filter(|l| l.len() == 64)
+        .map(|l| l[..32].to_owned())
+        .collect()
 }
 
 struct Watcher {
@@ -64,8 +76,13 @@ impl<'a> MakeWriter<'a> for Watcher {
 pub fn listen_to_all_logs() {
     static START: Once = Once::new();
     START.call_once(|| {
-        let watcher = Watcher { key_pieces: key_pieces() };
-        assert!(watcher.key_pieces.len() > 20, "the test key has not the expected form");
+        let watcher = Watcher {
+            key_pieces: key_pieces(),
+        };
+        assert!(
+            watcher.key_pieces.len() > 20,
+            "the test key has not the expected form"
+        );
         tracing_subscriber::fmt()
             .with_max_level(tracing::Level::TRACE)
             .with_ansi(false)
@@ -86,31 +103,52 @@ fn the_watcher_would_see_a_secret() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_reading_and_failing_with_a_key_log_no_secret() -> Result<()> {
-    let Some(address) = emulator() else { return Ok(()) };
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
     let before = LINES.load(Ordering::Relaxed);
     let bucket = new_bucket(&address, "leaks").await?;
     let store = open_with_key(&address, &bucket).await?;
     let object = name("audit/r/a.png")?;
-    let meta = store.write(&object, "picture".into(), Precondition::Absent).await?;
+    let meta = store
+        .write(&object, "picture".into(), Precondition::Absent)
+        .await?;
     fill_audit::storage::store::read_verified(&store, &meta).await?;
-    let link = store.link(&object, std::time::Duration::from_secs(60)).await?;
+    let link = store
+        .link(&object, std::time::Duration::from_secs(60))
+        .await?;
     store.try_link(&link.url).await?;
     // Failures too: with the key at hand, and with a link to a server that is not there.
     let gone = open_with_key("http://127.0.0.1:9", &bucket).await?;
     for error in [
         gone.stat(&object).await.err(),
-        gone.write(&object, "x".into(), Precondition::Absent).await.err(),
-        gone.try_link(&link.url.replace(&address, "http://127.0.0.1:9")).await.err(),
-        store.write(&object, "x".into(), Precondition::Absent).await.err(),
+        gone.write(&object, "x".into(), Precondition::Absent)
+            .await
+            .err(),
+        gone.try_link(&link.url.replace(&address, "http://127.0.0.1:9"))
+            .await
+            .err(),
+        store
+            .write(&object, "x".into(), Precondition::Absent)
+            .await
+            .err(),
     ] {
-        let Some(error) = error else { anyhow::bail!("a call succeeded that could not") };
+        let Some(error) = error else {
+            anyhow::bail!("a call succeeded that could not")
+        };
         let said = format!("{error} {error:?}");
         tracing::error!(%error, debug = ?error, "as the program would log it");
         assert!(secret_in(&said, &key_pieces()).is_none(), "{said}");
     }
     let key = std::fs::read_to_string(fixture("signing/key.json"))?;
-    let environment = Environment { firebase_credentials: Some(key), ..Environment::default() };
+    let environment = Environment {
+        firebase_credentials: Some(key),
+        ..Environment::default()
+    };
     tracing::error!(?environment, ?store, ?link, "as the program would log it");
-    assert!(LINES.load(Ordering::Relaxed) > before + 50, "the logs of the crates were not heard");
+    assert!(
+        LINES.load(Ordering::Relaxed) > before + 50,
+        "the logs of the crates were not heard"
+    );
     Ok(())
 }

@@ -30,13 +30,20 @@ pub fn emulator() -> Option<String> {
 pub async fn new_bucket(address: &str, test: &str) -> Result<String> {
     let mut random = [0u8; 4];
     getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("no randomness: {e}"))?;
-    let bucket = format!("{test}-{:08x}.firebasestorage.app", u32::from_le_bytes(random));
+    let bucket = format!(
+        "{test}-{:08x}.firebasestorage.app",
+        u32::from_le_bytes(random)
+    );
     let answer = reqwest::Client::new()
         .post(format!("{address}/storage/v1/b?project=demo"))
         .json(&serde_json::json!({ "name": bucket }))
         .send()
         .await?;
-    ensure!(answer.status().is_success(), "the emulator made no bucket: {}", answer.status());
+    ensure!(
+        answer.status().is_success(),
+        "the emulator made no bucket: {}",
+        answer.status()
+    );
     Ok(bucket)
 }
 
@@ -50,14 +57,19 @@ pub async fn open(address: &str, bucket: &str) -> Result<Arc<Gcs>> {
 /// signed with its own key.
 pub async fn open_with_key(address: &str, bucket: &str) -> Result<Gcs> {
     let key = std::fs::read_to_string(fixture("signing/key.json"))?;
-    let environment = Environment { firebase_credentials: Some(key), ..Environment::default() };
+    let environment = Environment {
+        firebase_credentials: Some(key),
+        ..Environment::default()
+    };
     let limits = Limits::for_tests();
     let identity = fill_audit::storage::gcs::credentials::find(None, &environment, &limits).await?;
     Ok(Gcs::new(bucket, address, identity, limits).await?)
 }
 
 pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
 }
 
 pub fn name(text: &str) -> Result<ObjectName> {
@@ -88,7 +100,10 @@ pub fn make_run(root: &Path, id: &str, cells: usize, len: usize) -> Result<PathB
     }
     std::fs::write(dir.join("run.ron"), "(not: \"read here\")")?;
     std::fs::write(dir.join("review-ann.ron"), "(id: \"1\", say: \"pass\")\n")?;
-    std::fs::write(dir.join("REPORT.md"), "# Report\n**Session:** S1 | **Date:** 2026-11-21\n")?;
+    std::fs::write(
+        dir.join("REPORT.md"),
+        "# Report\n**Session:** S1 | **Date:** 2026-11-21\n",
+    )?;
     Ok(dir)
 }
 
@@ -134,7 +149,10 @@ pub fn tree(dir: &Path, with_hidden: bool) -> Result<BTreeMap<String, Vec<u8>>> 
 }
 
 /// Fails with the names that differ, not with megabytes of bytes.
-pub fn ensure_same(found: &BTreeMap<String, Vec<u8>>, wanted: &BTreeMap<String, Vec<u8>>) -> Result<()> {
+pub fn ensure_same(
+    found: &BTreeMap<String, Vec<u8>>,
+    wanted: &BTreeMap<String, Vec<u8>>,
+) -> Result<()> {
     let differing: Vec<&String> = found
         .keys()
         .chain(wanted.keys())
