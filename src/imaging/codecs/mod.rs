@@ -12,3 +12,6 @@ pub use write::{
     encode_grey_png, encode_rgb_png, encode_rgba_png, sha256_of_bytes, sha256_of_file,
     write_atomically, write_grey_png, write_rgb_png,
 };
+
+#[cfg(test)]
+mod tests;
