@@ -164,16 +164,18 @@ impl Matrix {
     /// # Errors
     /// [`MatrixError`] naming the axis.
     pub fn check(&self) -> Result<(), MatrixError> {
+        // Before the values are compared with each other, which takes the square of their number.
+        if self.cell_count() > MAX_CELLS {
+            return Err(MatrixError::TooManyCells {
+                cells: self.cell_count(),
+            });
+        }
         check_axis("quant", &self.quants)?;
         check_axis("guidance", &self.guidances)?;
         check_axis("steps", &self.steps)?;
         check_axis("seed", &self.seeds)?;
         check_axis("prompt", &self.prompts)?;
-        check_axis("dilation", &self.dilations)?;
-        match self.cell_count() {
-            0..=MAX_CELLS => Ok(()),
-            cells => Err(MatrixError::TooManyCells { cells }),
-        }
+        check_axis("dilation", &self.dilations)
     }
 
     /// The product of all axes.

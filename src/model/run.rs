@@ -28,11 +28,6 @@ pub mod files {
         format!("plan-{n}.ron")
     }
 
-    /// The inference mask of a recipe other than the run's first.
-    pub fn inference_mask(recipe_hash: &str) -> String {
-        format!("inference_mask_m{recipe_hash}.png")
-    }
-
     /// The composite at original size.
     pub fn composite(cell_name: &str) -> String {
         format!("{cell_name}.png")
@@ -212,6 +207,9 @@ pub struct ExtensionDocument {
     /// Prompts that the run did not have yet; they continue its indices.
     #[serde(default)]
     pub new_prompts: Vec<String>,
+    /// Weights that the run did not name yet: the transformers of added quants.
+    #[serde(default)]
+    pub new_files: Vec<WeightsFile>,
 }
 
 /// Where a cell was made.
@@ -396,6 +394,9 @@ impl ExtensionDocument {
             .matrix
             .check()
             .map_err(|error| error.to_string())?;
+        for file in &self.new_files {
+            check_sha256(&format!("the hash of {}", file.file), &file.sha256)?;
+        }
         self.plan.recipe.check().map_err(|error| error.to_string())
     }
 }
@@ -501,6 +502,10 @@ pub struct Run {
     pub cells: BTreeMap<CellKey, CellState>,
     /// What cell names leave out.
     pub defaults: CellDefaults,
+    /// Pictures whose file is not named as [`CellKey::name`] has it: the Python service rounds guidance.
+    pub picture_names: BTreeMap<CellKey, String>,
+    /// What a report says of cells that have no picture to show it with.
+    pub reported_timings: BTreeMap<CellKey, Timing>,
     /// The report's section on compilation or acceleration, as it was written.
     pub acceleration_section: Option<String>,
 }
@@ -542,6 +547,8 @@ impl Run {
             warnings: Vec::new(),
             cells,
             defaults,
+            picture_names: BTreeMap::new(),
+            reported_timings: BTreeMap::new(),
             acceleration_section: None,
             origin: Origin::FillAudit(Box::new(document)),
         })
@@ -612,6 +619,50 @@ impl Run {
     pub fn axis_values(&self, axis: super::matrix::Axis) -> Vec<super::matrix::AxisValue> {
         let values: BTreeSet<_> = self.cells.keys().map(|key| axis.value_of(key)).collect();
         values.into_iter().collect()
+    }
+
+    /// The file of a cell's composite, whether it is there or not.
+    pub fn picture_file(&self, key: &CellKey) -> String {
+        self.picture_names
+            .get(key)
+            .cloned()
+            .unwrap_or_else(|| files::composite(&self.cell_name(key)))
+    }
+
+    /// The file of the mask that the model is given for a cell: `inference_mask.png` at the run's recipe,
+    /// with what differs at another, as in the cell's name.
+    pub fn inference_mask_file(&self, key: &CellKey) -> String {
+        let mut name = "inference_mask".to_owned();
+        if let Some(dilate_px) = key
+            .dilate_px
+            .filter(|_| key.dilate_px != self.defaults.dilate_px)
+        {
+            name.push_str(&format!("_d{dilate_px}"));
+        }
+        if let Some(recipe) = &key.recipe {
+            name.push_str(&format!("_m{}", recipe.as_str()));
+        }
+        name.push_str(".png");
+        name
+    }
+
+    /// What is known of the time that a cell took, also where its picture is missing.
+    pub fn timing_of(&self, key: &CellKey) -> Option<&Timing> {
+        self.cells
+            .get(key)
+            .and_then(CellState::timing)
+            .or_else(|| self.reported_timings.get(key))
+    }
+
+    /// The transformer file of a quant, from the run or an extension.
+    pub fn transformer(&self, quant: &Quant) -> Option<&WeightsFile> {
+        let document = self.document()?;
+        document.model.transformer(quant).or_else(|| {
+            self.extensions
+                .iter()
+                .flat_map(|extension| &extension.new_files)
+                .find(|file| file.quant.as_ref() == Some(quant))
+        })
     }
 
     /// How many cells are done.

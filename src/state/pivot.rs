@@ -383,6 +383,8 @@ mod tests {
                 .map(|name| (CellKey::parse(name, &defaults).unwrap(), CellState::Missing))
                 .collect(),
             defaults,
+            picture_names: BTreeMap::new(),
+            reported_timings: BTreeMap::new(),
             acceleration_section: None,
         }
     }

@@ -10,7 +10,11 @@ use eframe::egui;
 fn text_row(ui: &mut egui::Ui, label: &str, text: &mut String, hint: &str) -> egui::Response {
     let name = ui.label(label);
     let field = ui
-        .add(egui::TextEdit::singleline(text).hint_text(hint).desired_width(ui.available_width() - 90.0))
+        .add(
+            egui::TextEdit::singleline(text)
+                .hint_text(hint)
+                .desired_width(ui.available_width() - 90.0),
+        )
         .labelled_by(name.id);
     ui.end_row();
     field
@@ -25,13 +29,19 @@ fn number_row(
 ) {
     let name = ui.label(label);
     ui.horizontal(|ui| {
-        ui.add(egui::Slider::new(value, range).suffix(unit)).labelled_by(name.id);
+        ui.add(egui::Slider::new(value, range).suffix(unit))
+            .labelled_by(name.id);
     });
     ui.end_row();
 }
 
 /// The page. A changed copy of the form is sent as one message.
-pub fn compose_page_ui(ui: &mut egui::Ui, state: &AppState, devices: &[String], out: &mut Vec<Msg>) {
+pub fn compose_page_ui(
+    ui: &mut egui::Ui,
+    state: &AppState,
+    devices: &[String],
+    out: &mut Vec<Msg>,
+) {
     let mut form = state.compose.clone();
     egui::Panel::bottom("compose actions").show(ui, |ui| actions_ui(ui, state, &form, out));
     egui::CentralPanel::default().show(ui, |ui| {
@@ -60,16 +70,40 @@ fn paths_ui(ui: &mut egui::Ui, form: &mut ComposeForm, out: &mut Vec<Msg>) {
     use crate::state::FolderFor;
     egui::Grid::new("paths").num_columns(3).show(ui, |ui| {
         let rows = [
-            ("Session", &mut form.session_dir, "a folder with image.png and mask.png", FolderFor::Session),
-            ("Weights", &mut form.models_dir, "a folder laid out as FLUX.1-Fill-dev's repository", FolderFor::Models),
-            ("Runs", &mut form.runs_dir, "where runs are kept", FolderFor::Runs),
+            (
+                "Session",
+                &mut form.session_dir,
+                "a folder with image.png and mask.png",
+                FolderFor::Session,
+            ),
+            (
+                "Weights",
+                &mut form.models_dir,
+                "a folder laid out as FLUX.1-Fill-dev's repository",
+                FolderFor::Models,
+            ),
+            (
+                "Runs",
+                &mut form.runs_dir,
+                "where runs are kept",
+                FolderFor::Runs,
+            ),
         ];
         for (label, text, hint, purpose) in rows {
             let name = ui.label(label);
-            ui.add(egui::TextEdit::singleline(text).hint_text(hint).desired_width(560.0)).labelled_by(name.id);
+            ui.add(
+                egui::TextEdit::singleline(text)
+                    .hint_text(hint)
+                    .desired_width(560.0),
+            )
+            .labelled_by(name.id);
             let button = ui.button("Choose…");
             button.widget_info(|| {
-                egui::WidgetInfo::labeled(egui::Role::Button, true, format!("Choose {}", label.to_lowercase()))
+                egui::WidgetInfo::labeled(
+                    egui::Role::Button,
+                    true,
+                    format!("Choose {}", label.to_lowercase()),
+                )
             });
             if button.clicked() {
                 out.push(Msg::ChooseFolder(purpose));
@@ -107,10 +141,19 @@ fn prompts_ui(ui: &mut egui::Ui, form: &mut ComposeForm) {
     for (index, text) in form.prompts.iter_mut().enumerate() {
         ui.horizontal(|ui| {
             let name = ui.label(format!("prompt {index}"));
-            ui.add(egui::TextEdit::singleline(text).hint_text("empty").desired_width(640.0)).labelled_by(name.id);
+            ui.add(
+                egui::TextEdit::singleline(text)
+                    .hint_text("empty")
+                    .desired_width(640.0),
+            )
+            .labelled_by(name.id);
             let remove = ui.add_enabled(has_several, egui::Button::new("✕").small());
             remove.widget_info(|| {
-                egui::WidgetInfo::labeled(egui::Role::Button, has_several, format!("Remove prompt {index}"))
+                egui::WidgetInfo::labeled(
+                    egui::Role::Button,
+                    has_several,
+                    format!("Remove prompt {index}"),
+                )
             });
             if remove.clicked() {
                 removed = Some(index);
@@ -129,11 +172,23 @@ fn recipe_ui(ui: &mut egui::Ui, form: &mut ComposeForm) {
         number_row(ui, "Threshold", "", &mut threshold, 1.0..=255.0);
         recipe.threshold = threshold.round() as u8;
         let mut smallest = recipe.min_component_px as f32;
-        number_row(ui, "Drop components under", " px", &mut smallest, 0.0..=1000.0);
+        number_row(
+            ui,
+            "Drop components under",
+            " px",
+            &mut smallest,
+            0.0..=1000.0,
+        );
         recipe.min_component_px = smallest.round() as u32;
         number_row(ui, "Close", " px", &mut recipe.close_px, 0.0..=16.0);
         number_row(ui, "Open", " px", &mut recipe.open_px, 0.0..=16.0);
-        number_row(ui, "Feather of the composite", " px", &mut recipe.feather_sigma_px, 0.0..=32.0);
+        number_row(
+            ui,
+            "Feather of the composite",
+            " px",
+            &mut recipe.feather_sigma_px,
+            0.0..=32.0,
+        );
     });
     ui.weak("Radii are in pixels at inference size. Dilation is an axis of the matrix, above.");
 }
@@ -141,38 +196,59 @@ fn recipe_ui(ui: &mut egui::Ui, form: &mut ComposeForm) {
 fn device_ui(ui: &mut egui::Ui, form: &mut ComposeForm, devices: &[String]) {
     egui::Grid::new("device").num_columns(2).show(ui, |ui| {
         ui.label("Device");
-        egui::ComboBox::from_id_salt("device").selected_text(&form.device).show_ui(ui, |ui| {
-            for device in devices {
-                ui.selectable_value(&mut form.device, device.clone(), device);
-            }
-        });
+        egui::ComboBox::from_id_salt("device")
+            .selected_text(&form.device)
+            .show_ui(ui, |ui| {
+                for device in devices {
+                    ui.selectable_value(&mut form.device, device.clone(), device);
+                }
+            });
         ui.end_row();
         ui.label("Inference size");
         ui.horizontal(|ui| {
             ui.selectable_value(&mut form.is_cropped, false, "Whole image");
             ui.selectable_value(&mut form.is_cropped, true, "Mask's box");
             let name = ui.label("long side");
-            ui.add(egui::DragValue::new(&mut form.long_side_px).speed(16.0).range(16..=4096).suffix(" px"))
-                .labelled_by(name.id);
+            ui.add(
+                egui::DragValue::new(&mut form.long_side_px)
+                    .speed(16.0)
+                    .range(16..=4096)
+                    .suffix(" px"),
+            )
+            .labelled_by(name.id);
             form.long_side_px = form.long_side_px / 16 * 16;
         });
         ui.end_row();
         ui.label("Weights");
-        ui.checkbox(&mut form.has_integer_kernels, "Integer kernels (quantize activations too; stamped on each cell)");
+        ui.checkbox(
+            &mut form.has_integer_kernels,
+            "Integer kernels (quantize activations too; stamped on each cell)",
+        );
         ui.end_row();
         text_row(ui, "At most", &mut form.max_cells, "all cells");
-        text_row(ui, "Override mask gates", &mut form.gates_override, "a reason; empty: refused masks are refused");
+        text_row(
+            ui,
+            "Override mask gates",
+            &mut form.gates_override,
+            "a reason; empty: refused masks are refused",
+        );
     });
 }
 
 fn actions_ui(ui: &mut egui::Ui, state: &AppState, form: &ComposeForm, out: &mut Vec<Msg>) {
     ui.add_space(4.0);
     for problem in &state.compose_problems {
-        ui.colored_label(theme::WARNING, format!("{}: {}", problem.field, problem.problem));
+        ui.colored_label(
+            theme::WARNING,
+            format!("{}: {}", problem.field, problem.problem),
+        );
     }
     ui.horizontal(|ui| {
         let can_start = state.compose_problems.is_empty() && !state.is_running();
-        if ui.add_enabled(can_start, egui::Button::new("Start run")).clicked() {
+        if ui
+            .add_enabled(can_start, egui::Button::new("Start run"))
+            .clicked()
+        {
             out.push(Msg::Command(Command::StartRun));
         }
         if state.is_running() && ui.button("Cancel run").clicked() {

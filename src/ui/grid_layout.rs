@@ -27,21 +27,43 @@ impl GridLayout {
     /// Chooses the cell's size so that all columns fit; rows scroll.
     ///
     /// `available` is the whole area including labels; `aspect` is the picture's width over height.
-    pub fn new(available: Vec2, columns: usize, rows: usize, strips: &[usize], label_width: f32, aspect: f32) -> Self {
+    pub fn new(
+        available: Vec2,
+        columns: usize,
+        rows: usize,
+        strips: &[usize],
+        label_width: f32,
+        aspect: f32,
+    ) -> Self {
         let longest_strip = strips.iter().copied().max().unwrap_or(0);
-        let label_width = label_width.clamp(theme::ROW_LABEL_WIDTH, (available.x * 0.3).max(theme::ROW_LABEL_WIDTH));
+        let label_width = label_width.clamp(
+            theme::ROW_LABEL_WIDTH,
+            (available.x * 0.3).max(theme::ROW_LABEL_WIDTH),
+        );
         let across = columns.max(longest_strip).max(1) as f32;
         let width = ((available.x - label_width) / across - theme::CELL_GAP).max(theme::MIN_CELL);
         let aspect = aspect.clamp(0.6, 1.8);
-        let viewport_height = (available.y - theme::COLUMN_LABEL_HEIGHT - theme::CELL_GAP).max(theme::MIN_CELL);
+        let viewport_height =
+            (available.y - theme::COLUMN_LABEL_HEIGHT - theme::CELL_GAP).max(theme::MIN_CELL);
         // A single row need not be higher than what is seen of it.
         let height = (width / aspect).min(viewport_height).max(theme::MIN_CELL);
         // Few rows that nearly fit are made to fit: seeing all at once is worth a little size.
         let down = (rows + strips.len()).max(1) as f32;
         let titles = strips.len() as f32 * STRIP_TITLE;
         let fitting = (viewport_height - titles) / down - theme::CELL_GAP;
-        let height = if fitting >= height * 0.6 && fitting >= theme::MIN_CELL { height.min(fitting) } else { height };
-        Self { cell: vec2(width, height), columns, rows, label_width, longest_strip, strips: strips.len() }
+        let height = if fitting >= height * 0.6 && fitting >= theme::MIN_CELL {
+            height.min(fitting)
+        } else {
+            height
+        };
+        Self {
+            cell: vec2(width, height),
+            columns,
+            rows,
+            label_width,
+            longest_strip,
+            strips: strips.len(),
+        }
     }
 
     fn pitch(&self) -> Vec2 {
@@ -52,7 +74,10 @@ impl GridLayout {
     pub fn content_size(&self) -> Vec2 {
         let across = self.columns.max(self.longest_strip) as f32;
         let strips = self.strips as f32 * (self.pitch().y + STRIP_TITLE);
-        vec2(across * self.pitch().x, self.rows as f32 * self.pitch().y + strips)
+        vec2(
+            across * self.pitch().x,
+            self.rows as f32 * self.pitch().y + strips,
+        )
     }
 
     /// A cell of the matrix, from the content's corner.
@@ -106,6 +131,8 @@ mod tests {
         let first = layout.strip_rect(corner, 0, 0);
         assert!(first.top() >= last_row.bottom());
         assert!(layout.strip_rect(corner, 1, 0).top() >= first.bottom());
-        assert!(layout.strip_rect(corner, 1, 0).bottom() <= corner.y + layout.content_size().y + 0.01);
+        assert!(
+            layout.strip_rect(corner, 1, 0).bottom() <= corner.y + layout.content_size().y + 0.01
+        );
     }
 }

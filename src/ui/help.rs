@@ -6,7 +6,11 @@ use crate::state::{AppState, Msg};
 use eframe::egui;
 
 fn keys_text(info: &CommandInfo) -> String {
-    info.keys.iter().map(ToString::to_string).collect::<Vec<_>>().join("  or  ")
+    info.keys
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("  or  ")
 }
 
 /// All keys on one page.
@@ -14,7 +18,7 @@ pub fn help_ui(ctx: &egui::Context, state: &AppState, out: &mut Vec<Msg>) {
     if !state.is_help_open {
         return;
     }
-    let modal = egui::Modal::new(egui::Id::new("help")).show(ctx, |ui| {
+    let modal = egui::Modal::new(egui::Id::unique("help")).show(ctx, |ui| {
         ui.set_width((ui.ctx().content_rect().width() - 80.0).min(1000.0));
         ui.horizontal(|ui| {
             ui.heading("All keys");
@@ -26,22 +30,32 @@ pub fn help_ui(ctx: &egui::Context, state: &AppState, out: &mut Vec<Msg>) {
         });
         ui.label("Letters and digits act while no text field has the focus.");
         let height = ui.ctx().content_rect().height() - 160.0;
-        egui::ScrollArea::vertical().max_height(height).show(ui, |ui| {
-            ui.columns(2, |columns| {
-                for (index, menu) in Menu::ALL.into_iter().enumerate() {
-                    let Some(ui) = columns.get_mut(usize::from(index > 2)) else { continue };
-                    ui.add_space(6.0);
-                    ui.strong(menu.title());
-                    egui::Grid::new(menu.title()).num_columns(2).spacing([14.0, 2.0]).show(ui, |ui| {
-                        for info in COMMANDS.iter().filter(|info| info.menu == menu && !info.keys.is_empty()) {
-                            ui.monospace(keys_text(info));
-                            ui.label(info.name);
-                            ui.end_row();
-                        }
-                    });
-                }
+        egui::ScrollArea::vertical()
+            .max_height(height)
+            .show(ui, |ui| {
+                ui.columns(2, |columns| {
+                    for (index, menu) in Menu::ALL.into_iter().enumerate() {
+                        let Some(ui) = columns.get_mut(usize::from(index > 2)) else {
+                            continue;
+                        };
+                        ui.add_space(6.0);
+                        ui.strong(menu.title());
+                        egui::Grid::new(menu.title())
+                            .num_columns(2)
+                            .spacing([14.0, 2.0])
+                            .show(ui, |ui| {
+                                for info in COMMANDS
+                                    .iter()
+                                    .filter(|info| info.menu == menu && !info.keys.is_empty())
+                                {
+                                    ui.monospace(keys_text(info));
+                                    ui.label(info.name);
+                                    ui.end_row();
+                                }
+                            });
+                    }
+                });
             });
-        });
     });
     if modal.should_close() {
         out.push(Msg::Command(Command::Back));
@@ -72,13 +86,18 @@ pub fn matching(pattern: &str) -> Vec<&'static CommandInfo> {
 }
 
 /// The command palette.
-pub fn palette_ui(ctx: &egui::Context, state: &AppState, memory: &mut UiMemory, out: &mut Vec<Msg>) {
+pub fn palette_ui(
+    ctx: &egui::Context,
+    state: &AppState,
+    memory: &mut UiMemory,
+    out: &mut Vec<Msg>,
+) {
     if !state.is_palette_open {
         memory.palette_text.clear();
         memory.palette_index = 0;
         return;
     }
-    let modal = egui::Modal::new(egui::Id::new("palette")).show(ctx, |ui| {
+    let modal = egui::Modal::new(egui::Id::unique("palette")).show(ctx, |ui| {
         ui.set_width(460.0);
         let label = ui.label("Find a command");
         let field = ui
@@ -103,22 +122,24 @@ pub fn palette_ui(ctx: &egui::Context, state: &AppState, memory: &mut UiMemory, 
             memory.palette_index = memory.palette_index.saturating_sub(1);
         }
         let mut chosen = None;
-        egui::ScrollArea::vertical().max_height(320.0).show(ui, |ui| {
-            for (index, info) in found.iter().enumerate() {
-                let is_at = index == memory.palette_index;
-                let text = format!("{}    {}", info.name, keys_text(info));
-                let response = ui.selectable_label(is_at, text);
-                if is_at && (down || up) {
-                    response.scroll_to_me(None);
+        egui::ScrollArea::vertical()
+            .max_height(320.0)
+            .show(ui, |ui| {
+                for (index, info) in found.iter().enumerate() {
+                    let is_at = index == memory.palette_index;
+                    let text = format!("{}    {}", info.name, keys_text(info));
+                    let response = ui.selectable_label(is_at, text);
+                    if is_at && (down || up) {
+                        response.scroll_to_me(None);
+                    }
+                    if response.clicked() || (is_at && enter) {
+                        chosen = Some(info.command);
+                    }
                 }
-                if response.clicked() || (is_at && enter) {
-                    chosen = Some(info.command);
+                if found.is_empty() {
+                    ui.label("No command has these letters.");
                 }
-            }
-            if found.is_empty() {
-                ui.label("No command has these letters.");
-            }
-        });
+            });
         chosen
     });
     if let Some(command) = modal.inner {
@@ -135,8 +156,14 @@ mod tests {
 
     #[test]
     fn a_few_letters_find_a_command() {
-        assert_eq!(matching("conta sheet").first().map(|info| info.command), Some(Command::ExportSheet));
-        assert_eq!(matching("undo").first().map(|info| info.command), Some(Command::Undo));
+        assert_eq!(
+            matching("conta sheet").first().map(|info| info.command),
+            Some(Command::ExportSheet)
+        );
+        assert_eq!(
+            matching("undo").first().map(|info| info.command),
+            Some(Command::Undo)
+        );
         assert!(matching("zzzz").is_empty());
         assert_eq!(matching("").len(), COMMANDS.len());
     }

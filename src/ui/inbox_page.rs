@@ -10,7 +10,10 @@ fn matches(entry: &InboxEntry, search: &str) -> bool {
     let search = search.trim().to_lowercase();
     search.is_empty()
         || entry.run_id.to_lowercase().contains(&search)
-        || entry.session.as_ref().is_some_and(|session| session.to_lowercase().contains(&search))
+        || entry
+            .session
+            .as_ref()
+            .is_some_and(|session| session.to_lowercase().contains(&search))
 }
 
 /// The page.
@@ -19,8 +22,12 @@ pub fn inbox_page_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
         ui.horizontal(|ui| {
             let name = ui.label("Search");
             let mut search = state.inbox_search.clone();
-            ui.add(egui::TextEdit::singleline(&mut search).hint_text("run or session").desired_width(240.0))
-                .labelled_by(name.id);
+            ui.add(
+                egui::TextEdit::singleline(&mut search)
+                    .hint_text("run or session")
+                    .desired_width(240.0),
+            )
+            .labelled_by(name.id);
             if search != state.inbox_search {
                 out.push(Msg::SetInboxSearch(search));
             }
@@ -35,13 +42,19 @@ pub fn inbox_page_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
             }
         });
         ui.separator();
-        let shown: Vec<&InboxEntry> =
-            state.inbox.iter().filter(|entry| matches(entry, &state.inbox_search)).collect();
+        let shown: Vec<&InboxEntry> = state
+            .inbox
+            .iter()
+            .filter(|entry| matches(entry, &state.inbox_search))
+            .collect();
         if shown.is_empty() {
             ui.add_space(40.0);
             ui.vertical_centered(|ui| {
                 let text = if state.inbox.is_empty() {
-                    format!("No runs in {}. Compose one, or drop a run's folder here.", state.settings.runs_dir)
+                    format!(
+                        "No runs in {}. Compose one, or drop a run's folder here.",
+                        state.settings.runs_dir
+                    )
                 } else {
                     "No run matches the search.".to_owned()
                 };
@@ -71,7 +84,9 @@ fn table_ui(ui: &mut egui::Ui, shown: &[&InboxEntry], out: &mut Vec<Msg>) {
         })
         .body(|body| {
             body.rows(26.0, shown.len(), |mut row| {
-                let Some(entry) = shown.get(row.index()) else { return };
+                let Some(entry) = shown.get(row.index()) else {
+                    return;
+                };
                 row.col(|ui| {
                     let link = ui.link(&entry.run_id);
                     if link.clicked() {

@@ -38,7 +38,10 @@ fn key_of(key: egui::Key) -> Option<Key> {
 /// The digit that a shifted key sends on keyboards where Shift makes signs of digits.
 fn digit_of(physical: Option<egui::Key>) -> Option<Key> {
     let name = physical?.name();
-    let digit = name.chars().next().filter(|c| name.len() == 1 && c.is_ascii_digit())?;
+    let digit = name
+        .chars()
+        .next()
+        .filter(|c| name.len() == 1 && c.is_ascii_digit())?;
     Some(Key::Char(digit))
 }
 
@@ -71,9 +74,24 @@ pub fn collect(ctx: &egui::Context, state: &AppState, is_blind: bool, out: &mut 
     let is_typing = ctx.egui_wants_keyboard_input();
     let events = ctx.input(|input| input.events.clone());
     for event in events {
-        let egui::Event::Key { key, physical_key, pressed, repeat, modifiers } = event else { continue };
-        let Some(shortcut) = shortcut(key, physical_key, modifiers) else { continue };
-        if shortcut.key == Key::Space && !shortcut.shift && !shortcut.ctrl && (!is_typing || !pressed) {
+        let egui::Event::Key {
+            key,
+            physical_key,
+            pressed,
+            repeat,
+            modifiers,
+        } = event
+        else {
+            continue;
+        };
+        let Some(shortcut) = shortcut(key, physical_key, modifiers) else {
+            continue;
+        };
+        if shortcut.key == Key::Space
+            && !shortcut.shift
+            && !shortcut.ctrl
+            && (!is_typing || !pressed)
+        {
             if !repeat {
                 out.push(Msg::HoldReference(pressed && !is_blind));
             }
@@ -82,7 +100,9 @@ pub fn collect(ctx: &egui::Context, state: &AppState, is_blind: bool, out: &mut 
         if !pressed {
             continue;
         }
-        let Some(command) = command::command_for(shortcut, is_blind) else { continue };
+        let Some(command) = command::command_for(shortcut, is_blind) else {
+            continue;
+        };
         let acts_while_typing = matches!(
             command,
             Command::Help | Command::Palette | Command::Quit | Command::GoTo(_) | Command::StartRun
@@ -92,7 +112,12 @@ pub fn collect(ctx: &egui::Context, state: &AppState, is_blind: bool, out: &mut 
             continue;
         }
         let is_modal = state.is_palette_open || state.is_help_open;
-        if is_modal && !matches!(command, Command::Back | Command::Help | Command::Palette | Command::Quit) {
+        if is_modal
+            && !matches!(
+                command,
+                Command::Back | Command::Help | Command::Palette | Command::Quit
+            )
+        {
             continue;
         }
         let repeats = matches!(
@@ -119,7 +144,14 @@ mod tests {
     #[test]
     fn shifted_digits_are_known_by_their_place() {
         let exclamation = shortcut(E::Exclamationmark, Some(E::Num1), Modifiers::SHIFT);
-        assert_eq!(exclamation, Some(Shortcut { ctrl: false, shift: true, key: Key::Char('1') }));
+        assert_eq!(
+            exclamation,
+            Some(Shortcut {
+                ctrl: false,
+                shift: true,
+                key: Key::Char('1')
+            })
+        );
     }
 
     #[test]
@@ -127,9 +159,14 @@ mod tests {
         for info in command::COMMANDS {
             for wanted in info.keys {
                 let found = E::ALL.iter().any(|key| {
-                    [Modifiers::NONE, Modifiers::SHIFT, Modifiers::COMMAND, Modifiers::COMMAND | Modifiers::SHIFT]
-                        .into_iter()
-                        .any(|modifiers| shortcut(*key, Some(*key), modifiers) == Some(*wanted))
+                    [
+                        Modifiers::NONE,
+                        Modifiers::SHIFT,
+                        Modifiers::COMMAND,
+                        Modifiers::COMMAND | Modifiers::SHIFT,
+                    ]
+                    .into_iter()
+                    .any(|modifiers| shortcut(*key, Some(*key), modifiers) == Some(*wanted))
                 });
                 assert!(found, "{} of {}", wanted, info.name);
             }

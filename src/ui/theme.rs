@@ -30,20 +30,32 @@ pub const SIDE_PANEL_WIDTH: f32 = 210.0;
 /// The colour of a wall time among others: from accent (quick) to warning-free grey-violet (slow).
 pub fn time_colour(fraction: f32) -> Color32 {
     let fraction = fraction.clamp(0.0, 1.0);
-    let mix = |from: u8, to: u8| (f32::from(from) + (f32::from(to) - f32::from(from)) * fraction) as u8;
+    let mix =
+        |from: u8, to: u8| (f32::from(from) + (f32::from(to) - f32::from(from)) * fraction) as u8;
     Color32::from_rgb(mix(0x2e, 0xb0), mix(0xa0, 0x50), mix(0xd0, 0xb8))
 }
 
 /// Applies the theme. Called when it changes, not every frame.
 pub fn apply(ctx: &egui::Context, is_light: bool) {
-    ctx.set_theme(if is_light { egui::Theme::Light } else { egui::Theme::Dark });
+    ctx.set_theme(if is_light {
+        egui::Theme::Light
+    } else {
+        egui::Theme::Dark
+    });
     ctx.all_styles_mut(|style| {
         style.spacing.item_spacing = egui::vec2(6.0, 4.0);
         style.spacing.button_padding = egui::vec2(6.0, 2.0);
         style.interaction.selectable_labels = false;
         let visuals = &mut style.visuals;
         visuals.selection.bg_fill = ACCENT.gamma_multiply(0.55);
-        visuals.selection.stroke = Stroke::new(1.0, if visuals.dark_mode { Color32::WHITE } else { Color32::BLACK });
+        visuals.selection.stroke = Stroke::new(
+            1.0,
+            if visuals.dark_mode {
+                Color32::WHITE
+            } else {
+                Color32::BLACK
+            },
+        );
         visuals.hyperlink_color = ACCENT;
         visuals.warn_fg_color = WARNING;
         visuals.error_fg_color = WARNING;
@@ -63,7 +75,32 @@ pub fn outlined_text(
 ) -> egui::Rect {
     let font = egui::FontId::proportional(size);
     for (dx, dy) in [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)] {
-        painter.text(pos_in_ui + egui::vec2(dx, dy), anchor, text, font.clone(), Color32::from_black_alpha(200));
+        painter.text(
+            pos_in_ui + egui::vec2(dx, dy),
+            anchor,
+            text,
+            font.clone(),
+            Color32::from_black_alpha(200),
+        );
     }
     painter.text(pos_in_ui, anchor, text, font, colour)
+}
+
+/// Draws what egui's own font lacks: stars, arrows, check marks, other scripts. Licence beside the file.
+const FALLBACK_FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
+
+/// Adds the fallback font. Called once, at start.
+pub fn install_fonts(ctx: &egui::Context) {
+    use egui::epaint::text::{FontInsert, FontPriority, InsertFontFamily};
+    let families = [egui::FontFamily::Proportional, egui::FontFamily::Monospace].map(|family| {
+        InsertFontFamily {
+            family,
+            priority: FontPriority::Lowest,
+        }
+    });
+    ctx.add_font(FontInsert::new(
+        "DejaVu Sans",
+        egui::FontData::from_static(FALLBACK_FONT),
+        families.to_vec(),
+    ));
 }

@@ -1,0 +1,598 @@
+//! The FLUX.1-Fill transformer: 384 channels in, 64 out, in BFL's tensor names.
+//!
+//! Follows `src/flux/model.py` and `modules/layers.py` of <https://github.com/black-forest-labs/flux>
+//! (commit 727e3a7), with diffusers' rounding of timesteps in bfloat16. Dimensions are read from
+//! the tensors' shapes. Knows nothing of schedules or latents' meaning.
+
+use super::error::{PipelineError, Result};
+use super::linear::{Linear, LinearPlan};
+use super::weights::Weights;
+use candle_core::{D, DType, Device, IndexOp, Tensor};
+
+/// Input embedders that some converters leave out.
+pub const EMBEDDERS: [&str; 4] = ["img_in", "time_in", "vector_in", "guidance_in"];
+
+/// Width of the sinusoidal embedding of times and guidances.
+const TIME_CHANNELS: usize = 256;
+
+/// What the shapes of a transformer's tensors say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dimensions {
+    /// Input channels: latents, masked latents and mask; 384.
+    pub in_channels: usize,
+    /// Output channels; 64.
+    pub out_channels: usize,
+    /// Width of the pooled prompt (CLIP).
+    pub pooled: usize,
+    /// Width of the prompt's tokens (T5).
+    pub context: usize,
+    /// Width of a token.
+    pub hidden: usize,
+    /// Width of the inner layer of the feed-forward parts.
+    pub mlp: usize,
+    /// Width of an attention head.
+    pub head_dim: usize,
+    /// Number of double-stream blocks.
+    pub doubles: usize,
+    /// Number of single-stream blocks.
+    pub singles: usize,
+    /// How the head's channels are shared between the three position axes.
+    pub axes: [usize; 3],
+}
+
+impl Dimensions {
+    /// Reads the dimensions from shapes; `axes_hints` are those that configuration files name, of
+    /// which the first that adds up to the width of a head is taken.
+    ///
+    /// # Errors
+    /// If the file holds another model, lacks embedders, or nobody says the position axes.
+    pub fn read(weights: &Weights, axes_hints: &[[usize; 3]]) -> Result<Self> {
+        identify(weights)?;
+        let missing: Vec<String> = EMBEDDERS
+            .iter()
+            .filter(|name| !weights.names().any(|n| in_module(n, name)))
+            .map(|&name| name.to_owned())
+            .collect();
+        if !missing.is_empty() {
+            return Err(PipelineError::MissingEmbedders {
+                missing,
+                path: weights.path().to_owned(),
+            });
+        }
+        let (hidden, in_channels) = weights.matrix_shape("img_in.weight")?;
+        let (out_channels, _) = weights.matrix_shape("final_layer.linear.weight")?;
+        let (_, context) = weights.matrix_shape("txt_in.weight")?;
+        let (_, pooled) = weights.matrix_shape("vector_in.in_layer.weight")?;
+        let (mlp, _) = weights.matrix_shape("double_blocks.0.img_mlp.0.weight")?;
+        let norm = weights.info("double_blocks.0.img_attn.norm.query_norm.scale")?;
+        let head_dim = norm.shape.iter().product::<usize>();
+        if in_channels != 2 * out_channels + 256 {
+            return Err(PipelineError::ForeignArchitecture {
+                found: format!("a FLUX transformer with {in_channels} input channels"),
+                expected: format!("FLUX.1-Fill, which has {}", 2 * out_channels + 256),
+                path: weights.path().to_owned(),
+                remedy: "use a file made from FLUX.1-Fill-dev".to_owned(),
+            });
+        }
+        if head_dim == 0 || !hidden.is_multiple_of(head_dim) || !head_dim.is_multiple_of(2) {
+            return Err(PipelineError::bad_header(
+                weights.path(),
+                format!("heads of {head_dim} channels do not divide a width of {hidden}"),
+            ));
+        }
+        let flux = [[16, 56, 56]];
+        let axes = axes_hints
+            .iter()
+            .chain(&flux)
+            .find(|axes| axes.iter().sum::<usize>() == head_dim && axes.iter().all(|a| a % 2 == 0))
+            .copied()
+            .ok_or_else(|| PipelineError::BadConfig {
+                detail: format!(
+                    "no axes_dims_rope adds up to the transformer's head width {head_dim} (found {axes_hints:?}); \
+                     transformer/config.json should name it"
+                ),
+                path: weights.path().to_owned(),
+            })?;
+        Ok(Self {
+            in_channels,
+            out_channels,
+            pooled,
+            context,
+            hidden,
+            mlp,
+            head_dim,
+            doubles: blocks(weights, "double_blocks"),
+            singles: blocks(weights, "single_blocks"),
+            axes,
+        })
+    }
+}
+
+/// Whether the tensor `name` belongs to `module`.
+pub fn in_module(name: &str, module: &str) -> bool {
+    name.strip_prefix(module)
+        .is_some_and(|rest| rest.starts_with('.'))
+}
+
+/// How many blocks of a kind there are, counted from 0 without a gap.
+fn blocks(weights: &Weights, kind: &str) -> usize {
+    (0..)
+        .take_while(|i| {
+            let prefix = format!("{kind}.{i}");
+            weights.names().any(|name| in_module(name, &prefix))
+        })
+        .count()
+}
+
+/// Refuses what is not a FLUX transformer in BFL's names.
+fn identify(weights: &Weights) -> Result<()> {
+    let foreign = |found: String, remedy: &str| {
+        Err(PipelineError::ForeignArchitecture {
+            found,
+            expected: "a FLUX.1-Fill transformer".to_owned(),
+            path: weights.path().to_owned(),
+            remedy: remedy.to_owned(),
+        })
+    };
+    let other_file = "choose a file such as flux1-fill-dev-Q4_0.gguf";
+    match weights.architecture() {
+        None | Some("flux") => {}
+        Some(other) => return foreign(format!("a {other} model"), other_file),
+    }
+    if weights.contains("double_blocks.0.img_attn.qkv.weight") {
+        return Ok(());
+    }
+    let any = |prefix: &str| weights.names().any(|name| name.starts_with(prefix));
+    if any("transformer_blocks.") {
+        return foreign(
+            "a transformer in diffusers' tensor names".to_owned(),
+            "use flux1-fill-dev.safetensors from the repository's top folder",
+        );
+    }
+    if any("enc.blk.") || any("encoder.block.") {
+        return foreign("a text encoder".to_owned(), other_file);
+    }
+    if any("decoder.") && any("encoder.") {
+        return foreign("an autoencoder".to_owned(), other_file);
+    }
+    let first: Vec<&str> = weights.names().take(3).collect();
+    foreign(
+        format!("an unknown model with tensors such as {first:?}"),
+        other_file,
+    )
+}
+
+/// Two linear layers with an activation between.
+struct Mlp(Linear, Linear);
+
+impl Mlp {
+    fn embedder(loader: &Loader<'_>, name: &str, inputs: usize, hidden: usize) -> Result<Self> {
+        Ok(Self(
+            loader.linear(&format!("{name}.in_layer"), inputs, hidden)?,
+            loader.linear(&format!("{name}.out_layer"), hidden, hidden)?,
+        ))
+    }
+
+    fn silu(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.apply(&self.0)?.silu()?.apply(&self.1)?)
+    }
+
+    fn gelu(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.apply(&self.0)?.gelu()?.apply(&self.1)?)
+    }
+}
+
+/// RMS norms of queries and keys, over a head's channels.
+struct HeadNorms {
+    query: Tensor,
+    key: Tensor,
+}
+
+/// One side (image or text) of a double-stream block.
+struct Stream {
+    modulation: Linear,
+    qkv: Linear,
+    norms: HeadNorms,
+    proj: Linear,
+    mlp: Mlp,
+}
+
+struct Double {
+    img: Stream,
+    txt: Stream,
+}
+
+struct Single {
+    modulation: Linear,
+    linear1: Linear,
+    linear2: Linear,
+    norms: HeadNorms,
+}
+
+struct Loader<'a> {
+    weights: &'a Weights,
+    plan: &'a LinearPlan,
+    dims: &'a Dimensions,
+}
+
+impl Loader<'_> {
+    fn linear(&self, name: &str, inputs: usize, outputs: usize) -> Result<Linear> {
+        Linear::load(self.weights, name, inputs, outputs, self.plan)
+    }
+
+    fn norms(&self, name: &str) -> Result<HeadNorms> {
+        let scale = |which: &str| {
+            self.weights.tensor(
+                &format!("{name}.{which}_norm.scale"),
+                &[self.dims.head_dim],
+                self.plan.dtype,
+                &self.plan.device,
+            )
+        };
+        Ok(HeadNorms {
+            query: scale("query")?,
+            key: scale("key")?,
+        })
+    }
+
+    fn stream(&self, prefix: &str, side: &str) -> Result<Stream> {
+        let (hidden, mlp) = (self.dims.hidden, self.dims.mlp);
+        let at = |part: &str| format!("{prefix}.{side}_{part}");
+        Ok(Stream {
+            modulation: self.linear(&at("mod.lin"), hidden, 6 * hidden)?,
+            qkv: self.linear(&at("attn.qkv"), hidden, 3 * hidden)?,
+            norms: self.norms(&at("attn.norm"))?,
+            proj: self.linear(&at("attn.proj"), hidden, hidden)?,
+            mlp: Mlp(
+                self.linear(&at("mlp.0"), hidden, mlp)?,
+                self.linear(&at("mlp.2"), mlp, hidden)?,
+            ),
+        })
+    }
+
+    fn single(&self, index: usize) -> Result<Single> {
+        let (hidden, mlp) = (self.dims.hidden, self.dims.mlp);
+        let prefix = format!("single_blocks.{index}");
+        Ok(Single {
+            modulation: self.linear(&format!("{prefix}.modulation.lin"), hidden, 3 * hidden)?,
+            linear1: self.linear(&format!("{prefix}.linear1"), hidden, 3 * hidden + mlp)?,
+            linear2: self.linear(&format!("{prefix}.linear2"), hidden + mlp, hidden)?,
+            norms: self.norms(&format!("{prefix}.norm"))?,
+        })
+    }
+}
+
+/// Cosines and sines of every token's position, each (tokens, head / 2), in float32.
+pub struct Positions {
+    cos: Tensor,
+    sin: Tensor,
+}
+
+impl Positions {
+    /// For `text` tokens at the origin, then `rows` × `columns` image tokens. Angles are made in
+    /// float64: in bfloat16 they would be off by up to 0.25 rad.
+    ///
+    /// # Errors
+    /// If memory runs out.
+    pub fn new(
+        text: usize,
+        rows: usize,
+        columns: usize,
+        axes: [usize; 3],
+        device: &Device,
+    ) -> Result<Self> {
+        let half = axes.iter().sum::<usize>() / 2;
+        let tokens = text + rows * columns;
+        let image = (0..rows).flat_map(|y| (0..columns).map(move |x| [0.0, y as f64, x as f64]));
+        let ids = std::iter::repeat_n([0.0; 3], text).chain(image);
+        let mut cos = Vec::with_capacity(tokens * half);
+        let mut sin = Vec::with_capacity(tokens * half);
+        for id in ids {
+            for (position, channels) in id.into_iter().zip(axes) {
+                for i in 0..channels / 2 {
+                    let exponent = 2.0 * i as f64 / channels as f64;
+                    let angle = position / 10_000_f64.powf(exponent);
+                    cos.push(angle.cos() as f32);
+                    sin.push(angle.sin() as f32);
+                }
+            }
+        }
+        Ok(Self {
+            cos: Tensor::from_vec(cos, (tokens, half), device)?,
+            sin: Tensor::from_vec(sin, (tokens, half), device)?,
+        })
+    }
+}
+
+/// Most bytes that one chunk of attention scores may take.
+const SCORE_BYTES: usize = 128 << 20;
+
+/// Queries a chunk, so that heads × chunk × keys scores stay under [`SCORE_BYTES`].
+fn chunk_rows(heads: usize, keys: usize) -> usize {
+    (SCORE_BYTES / (4 * heads * keys).max(1)).max(16)
+}
+
+/// Softmax attention over (1, heads, tokens, head) to (1, tokens, hidden); never holds the whole
+/// score matrix.
+///
+/// # Errors
+/// If shapes do not fit or memory runs out.
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, chunk: Option<usize>) -> Result<Tensor> {
+    let scale = 1.0 / (q.dim(D::Minus1)? as f64).sqrt();
+    let (_, heads, tokens, _) = q.dims4()?;
+    let chunk = chunk.unwrap_or_else(|| chunk_rows(heads, k.dim(2).unwrap_or(1)));
+    let keys = k.t()?;
+    let v = v.contiguous()?;
+    let parts = (0..tokens)
+        .step_by(chunk)
+        .map(|at| {
+            let rows = chunk.min(tokens - at);
+            // (1, heads, rows, keys)
+            let scores = (q.narrow(2, at, rows)?.contiguous()?.matmul(&keys)? * scale)?;
+            candle_nn::ops::softmax_last_dim(&scores)?.matmul(&v)
+        })
+        .collect::<candle_core::Result<Vec<_>>>()?;
+    // (1, heads, tokens, head) -> (1, tokens, heads * head)
+    Ok(Tensor::cat(&parts, 2)?.transpose(1, 2)?.flatten_from(2)?)
+}
+
+fn rotated_attention(q: &Tensor, k: &Tensor, v: &Tensor, at: &Positions) -> Result<Tensor> {
+    let dtype = q.dtype();
+    // On the CPU everything is multiplied in float32 anyway.
+    let inner = if q.device().is_cpu() {
+        DType::F32
+    } else {
+        dtype
+    };
+    let rotate = |x: &Tensor| {
+        // In float32 whatever the activations are; FLUX pairs neighbouring channels.
+        let x = x.to_dtype(DType::F32)?.contiguous()?;
+        candle_nn::rotary_emb::rope_i(&x, &at.cos, &at.sin)?.to_dtype(inner)
+    };
+    let v = v.to_dtype(inner)?;
+    Ok(attention(&rotate(q)?, &rotate(k)?, &v, None)?.to_dtype(dtype)?)
+}
+
+/// Rounds as a value of the activations' type would be.
+fn rounded(value: f32, dtype: DType) -> f32 {
+    if dtype == DType::BF16 {
+        half::bf16::from_f32(value).to_f32()
+    } else {
+        value
+    }
+}
+
+/// Sinusoidal embedding (1, 256) of a value that the caller has multiplied by 1000.
+///
+/// In float32 like the reference: at guidance 30 the angles reach 30,000, where float64 would give
+/// other (if truer) numbers than those that the network was trained with.
+fn sinusoidal(value: f32, dtype: DType, device: &Device) -> Result<Tensor> {
+    let half = TIME_CHANNELS / 2;
+    let angle = |i: usize| {
+        let exponent = -(10_000_f64.ln() as f32) * i as f32 / half as f32;
+        value * f64::from(exponent).exp() as f32
+    };
+    let cos = (0..half).map(|i| angle(i).cos());
+    let sin = (0..half).map(|i| angle(i).sin());
+    let values: Vec<f32> = cos.chain(sin).collect();
+    Ok(Tensor::from_vec(values, (1, TIME_CHANNELS), device)?.to_dtype(dtype)?)
+}
+
+/// What one evaluation of the transformer is given.
+pub struct Evaluation<'a> {
+    /// Latents and conditioning, (1, image tokens, 384).
+    pub img: &'a Tensor,
+    /// The prompt's tokens, (1, text tokens, context).
+    pub txt: &'a Tensor,
+    /// The pooled prompt, (1, pooled).
+    pub pooled: &'a Tensor,
+    /// Positions of text and image tokens.
+    pub positions: &'a Positions,
+    /// The noise level, 0 to 1.
+    pub sigma: f32,
+    /// The guidance scale.
+    pub guidance: f32,
+}
+
+/// A loaded transformer.
+pub struct Transformer {
+    dims: Dimensions,
+    dtype: DType,
+    img_in: Linear,
+    txt_in: Linear,
+    time_in: Mlp,
+    vector_in: Mlp,
+    guidance_in: Mlp,
+    doubles: Vec<Double>,
+    singles: Vec<Single>,
+    final_modulation: Linear,
+    final_linear: Linear,
+    /// Weight and bias of the layer norms, which have none of their own.
+    ones: Tensor,
+    zeros: Tensor,
+}
+
+impl Transformer {
+    /// Loads all layers. `between` is called after each block and may stop the loading.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has a wrong shape, memory runs out, or `between` says stop.
+    pub fn load(
+        weights: &Weights,
+        dims: Dimensions,
+        plan: &LinearPlan,
+        between: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Self> {
+        let hidden = dims.hidden;
+        let loader = Loader {
+            weights,
+            plan,
+            dims: &dims,
+        };
+        let mut doubles = Vec::with_capacity(dims.doubles);
+        for i in 0..dims.doubles {
+            let prefix = format!("double_blocks.{i}");
+            doubles.push(Double {
+                img: loader.stream(&prefix, "img")?,
+                txt: loader.stream(&prefix, "txt")?,
+            });
+            between()?;
+        }
+        let mut singles = Vec::with_capacity(dims.singles);
+        for i in 0..dims.singles {
+            singles.push(loader.single(i)?);
+            between()?;
+        }
+        Ok(Self {
+            img_in: loader.linear("img_in", dims.in_channels, hidden)?,
+            txt_in: loader.linear("txt_in", dims.context, hidden)?,
+            time_in: Mlp::embedder(&loader, "time_in", TIME_CHANNELS, hidden)?,
+            vector_in: Mlp::embedder(&loader, "vector_in", dims.pooled, hidden)?,
+            guidance_in: Mlp::embedder(&loader, "guidance_in", TIME_CHANNELS, hidden)?,
+            final_modulation: loader.linear(
+                "final_layer.adaLN_modulation.1",
+                hidden,
+                2 * hidden,
+            )?,
+            final_linear: loader.linear("final_layer.linear", hidden, dims.out_channels)?,
+            doubles,
+            singles,
+            ones: Tensor::ones(hidden, plan.dtype, &plan.device)?,
+            zeros: Tensor::zeros(hidden, plan.dtype, &plan.device)?,
+            dtype: plan.dtype,
+            dims,
+        })
+    }
+
+    /// The dimensions that were read from the file.
+    pub fn dimensions(&self) -> &Dimensions {
+        &self.dims
+    }
+
+    /// The velocity (1, image tokens, 64). `between` is called after each block and may stop it.
+    ///
+    /// # Errors
+    /// If inputs do not fit, memory runs out, or `between` says stop.
+    pub fn forward(
+        &self,
+        given: &Evaluation<'_>,
+        between: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Tensor> {
+        let vec = self.condition(given)?;
+        let mut img = given.img.apply(&self.img_in)?;
+        let mut txt = given.txt.apply(&self.txt_in)?;
+        let text_tokens = txt.dim(1)?;
+        for block in &self.doubles {
+            (img, txt) = self.double(block, &img, &txt, &vec, given.positions)?;
+            between()?;
+        }
+        let mut x = Tensor::cat(&[&txt, &img], 1)?;
+        drop((txt, img));
+        for block in &self.singles {
+            x = self.single(block, &x, &vec, given.positions)?;
+            between()?;
+        }
+        let x = x.i((.., text_tokens.., ..))?;
+        let m = self.modulation(&vec, &self.final_modulation, 2)?;
+        Ok(self.modulate(&x, &m[0], &m[1])?.apply(&self.final_linear)?)
+    }
+
+    /// Time, guidance and pooled prompt in one vector (1, hidden).
+    fn condition(&self, given: &Evaluation<'_>) -> Result<Tensor> {
+        let device = given.img.device();
+        // diffusers: the scheduler's timestep is 1000 sigma; it is rounded to the activations'
+        // type, divided by 1000, and multiplied by 1000 again inside the model.
+        let timestep = rounded(given.sigma * 1000.0, self.dtype);
+        let timestep = rounded(rounded(timestep / 1000.0, self.dtype) * 1000.0, self.dtype);
+        let guidance = rounded(rounded(given.guidance, self.dtype) * 1000.0, self.dtype);
+        let time = self
+            .time_in
+            .silu(&sinusoidal(timestep, self.dtype, device)?)?;
+        let guidance = self
+            .guidance_in
+            .silu(&sinusoidal(guidance, self.dtype, device)?)?;
+        Ok(((time + guidance)? + self.vector_in.silu(given.pooled)?)?)
+    }
+
+    /// Layer norm without weights, then scale and shift.
+    fn modulate(&self, x: &Tensor, shift: &Tensor, scale: &Tensor) -> Result<Tensor> {
+        let normed = candle_nn::ops::layer_norm(&x.contiguous()?, &self.ones, &self.zeros, 1e-6)?;
+        Ok(normed
+            .broadcast_mul(&(scale + 1.0)?)?
+            .broadcast_add(shift)?)
+    }
+
+    /// `parts` vectors (1, 1, hidden) of a modulation layer.
+    fn modulation(&self, vec: &Tensor, layer: &Linear, parts: usize) -> Result<Vec<Tensor>> {
+        Ok(vec
+            .silu()?
+            .apply(layer)?
+            .unsqueeze(1)?
+            .chunk(parts, D::Minus1)?)
+    }
+
+    /// (1, tokens, 3 hidden) to three of (1, heads, tokens, head), queries and keys normed.
+    fn heads(&self, x: &Tensor, norms: &HeadNorms) -> Result<[Tensor; 3]> {
+        let (batch, tokens, _) = x.dims3()?;
+        let heads = self.dims.hidden / self.dims.head_dim;
+        let x = x.reshape((batch, tokens, 3, heads, self.dims.head_dim))?;
+        let part = |i: usize| x.i((.., .., i))?.transpose(1, 2)?.contiguous();
+        Ok([
+            candle_nn::ops::rms_norm(&part(0)?, &norms.query, 1e-6)?,
+            candle_nn::ops::rms_norm(&part(1)?, &norms.key, 1e-6)?,
+            part(2)?,
+        ])
+    }
+
+    fn double(
+        &self,
+        block: &Double,
+        img: &Tensor,
+        txt: &Tensor,
+        vec: &Tensor,
+        positions: &Positions,
+    ) -> Result<(Tensor, Tensor)> {
+        let qkv = |stream: &Stream, x: &Tensor, m: &[Tensor]| {
+            let x = self.modulate(x, &m[0], &m[1])?.apply(&stream.qkv)?;
+            self.heads(&x, &stream.norms)
+        };
+        let img_mod = self.modulation(vec, &block.img.modulation, 6)?;
+        let txt_mod = self.modulation(vec, &block.txt.modulation, 6)?;
+        let i = qkv(&block.img, img, &img_mod)?;
+        let t = qkv(&block.txt, txt, &txt_mod)?;
+        let [q, k, v] = [0, 1, 2].map(|n| Tensor::cat(&[&t[n], &i[n]], 2));
+        let attended = rotated_attention(&q?, &k?, &v?, positions)?;
+        let text_tokens = txt.dim(1)?;
+        let img_attended = attended.narrow(1, text_tokens, img.dim(1)?)?;
+        let txt_attended = attended.narrow(1, 0, text_tokens)?;
+        Ok((
+            self.finish(&block.img, img, &img_attended, &img_mod)?,
+            self.finish(&block.txt, txt, &txt_attended, &txt_mod)?,
+        ))
+    }
+
+    /// The rest of a double block's side, after the attention.
+    fn finish(&self, side: &Stream, x: &Tensor, attended: &Tensor, m: &[Tensor]) -> Result<Tensor> {
+        let x = (x + attended.apply(&side.proj)?.broadcast_mul(&m[2])?)?;
+        let y = side.mlp.gelu(&self.modulate(&x, &m[3], &m[4])?)?;
+        Ok((x + y.broadcast_mul(&m[5])?)?)
+    }
+
+    fn single(
+        &self,
+        block: &Single,
+        x: &Tensor,
+        vec: &Tensor,
+        positions: &Positions,
+    ) -> Result<Tensor> {
+        let m = self.modulation(vec, &block.modulation, 3)?;
+        let (hidden, mlp) = (self.dims.hidden, self.dims.mlp);
+        let y = self.modulate(x, &m[0], &m[1])?.apply(&block.linear1)?;
+        let qkv = y.narrow(2, 0, 3 * hidden)?.contiguous()?;
+        let [q, k, v] = self.heads(&qkv, &block.norms)?;
+        let attended = rotated_attention(&q, &k, &v, positions)?;
+        let inner = y.narrow(2, 3 * hidden, mlp)?.contiguous()?.gelu()?;
+        let y = Tensor::cat(&[attended, inner], 2)?.apply(&block.linear2)?;
+        Ok((x + y.broadcast_mul(&m[2])?)?)
+    }
+}

@@ -1,0 +1,328 @@
+//! The autoencoder in the tensor names of `ae.safetensors`, with its attention in chunks.
+//!
+//! Follows `src/flux/modules/autoencoder.py` of <https://github.com/black-forest-labs/flux>
+//! (commit 727e3a7). Channels, levels and blocks are read from shapes; the number of norm groups,
+//! scale and shift from configuration. Computes in float32 on the CPU.
+
+use super::error::{PipelineError, Result};
+use super::transformer::{attention, in_module};
+use super::weights::Weights;
+use candle_core::{D, DType, Device, Module, Tensor};
+use candle_nn::{Conv2d, Conv2dConfig, GroupNorm};
+use serde::Deserialize;
+
+/// What `vae/config.json` says beyond the shapes; the defaults are FLUX.1's.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct VaeSettings {
+    /// Multiplied to latents before the transformer sees them.
+    #[serde(alias = "scale_factor")]
+    pub scaling_factor: f64,
+    /// Subtracted from latents before that.
+    pub shift_factor: f64,
+    /// Groups of every group norm.
+    pub norm_num_groups: usize,
+}
+
+impl Default for VaeSettings {
+    fn default() -> Self {
+        Self {
+            scaling_factor: 0.3611,
+            shift_factor: 0.1159,
+            norm_num_groups: 32,
+        }
+    }
+}
+
+struct Loader<'a> {
+    weights: &'a Weights,
+    groups: usize,
+    dtype: DType,
+    device: &'a Device,
+}
+
+impl Loader<'_> {
+    fn conv(&self, name: &str, padding: usize, stride: usize) -> Result<Conv2d> {
+        let weight_name = format!("{name}.weight");
+        let shape = self.weights.info(&weight_name)?.shape.clone();
+        let [outputs, _, _, _] = shape[..] else {
+            return Err(PipelineError::bad_header(
+                self.weights.path(),
+                format!("tensor {weight_name} has shape {shape:?}, expected four dimensions"),
+            ));
+        };
+        let get =
+            |name: &str, shape: &[usize]| self.weights.tensor(name, shape, self.dtype, self.device);
+        let config = Conv2dConfig {
+            padding,
+            stride,
+            ..Conv2dConfig::default()
+        };
+        Ok(Conv2d::new(
+            get(&weight_name, &shape)?,
+            Some(get(&format!("{name}.bias"), &[outputs])?),
+            config,
+        ))
+    }
+
+    fn norm(&self, name: &str) -> Result<GroupNorm> {
+        let shape = self.weights.info(&format!("{name}.weight"))?.shape.clone();
+        let channels = shape.iter().product();
+        let get = |part: &str| {
+            self.weights.tensor(
+                &format!("{name}.{part}"),
+                &[channels],
+                self.dtype,
+                self.device,
+            )
+        };
+        Ok(GroupNorm::new(
+            get("weight")?,
+            get("bias")?,
+            channels,
+            self.groups,
+            1e-6,
+        )?)
+    }
+
+    fn resnet(&self, name: &str) -> Result<Resnet> {
+        let shortcut = format!("{name}.nin_shortcut");
+        Ok(Resnet {
+            norm1: self.norm(&format!("{name}.norm1"))?,
+            conv1: self.conv(&format!("{name}.conv1"), 1, 1)?,
+            norm2: self.norm(&format!("{name}.norm2"))?,
+            conv2: self.conv(&format!("{name}.conv2"), 1, 1)?,
+            shortcut: if self.weights.contains(&format!("{shortcut}.weight")) {
+                Some(self.conv(&shortcut, 0, 1)?)
+            } else {
+                None
+            },
+        })
+    }
+
+    fn middle(&self, name: &str) -> Result<Middle> {
+        let at = |part: &str| format!("{name}.attn_1.{part}");
+        Ok(Middle {
+            before: self.resnet(&format!("{name}.block_1"))?,
+            norm: self.norm(&at("norm"))?,
+            q: self.conv(&at("q"), 0, 1)?,
+            k: self.conv(&at("k"), 0, 1)?,
+            v: self.conv(&at("v"), 0, 1)?,
+            proj: self.conv(&at("proj_out"), 0, 1)?,
+            after: self.resnet(&format!("{name}.block_2"))?,
+        })
+    }
+
+    /// How many of `{prefix}.0`, `{prefix}.1`, … there are.
+    fn count(&self, prefix: &str) -> usize {
+        (0..)
+            .take_while(|i| {
+                let module = format!("{prefix}.{i}");
+                self.weights.names().any(|name| in_module(name, &module))
+            })
+            .count()
+    }
+
+    /// One resolution: its blocks, and the change to the next, if it has one.
+    fn level(&self, half: &str, index: usize, change: &str, stride: usize) -> Result<Level> {
+        let prefix = format!("{half}.{index}");
+        let blocks = (0..self.count(&format!("{prefix}.block")))
+            .map(|i| self.resnet(&format!("{prefix}.block.{i}")))
+            .collect::<Result<Vec<_>>>()?;
+        let conv = format!("{prefix}.{change}.conv");
+        let resample = if self.weights.contains(&format!("{conv}.weight")) {
+            // Downsampling pads by hand, on two sides only.
+            Some(self.conv(&conv, usize::from(stride == 1), stride)?)
+        } else {
+            None
+        };
+        Ok(Level { blocks, resample })
+    }
+}
+
+struct Resnet {
+    norm1: GroupNorm,
+    conv1: Conv2d,
+    norm2: GroupNorm,
+    conv2: Conv2d,
+    shortcut: Option<Conv2d>,
+}
+
+impl Module for Resnet {
+    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let y = x.apply(&self.norm1)?.silu()?.apply(&self.conv1)?;
+        let y = y.apply(&self.norm2)?.silu()?.apply(&self.conv2)?;
+        match &self.shortcut {
+            Some(conv) => x.apply(conv)? + y,
+            None => x + y,
+        }
+    }
+}
+
+struct Middle {
+    before: Resnet,
+    norm: GroupNorm,
+    q: Conv2d,
+    k: Conv2d,
+    v: Conv2d,
+    proj: Conv2d,
+    after: Resnet,
+}
+
+impl Middle {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let x = x.apply(&self.before)?;
+        let normed = x.apply(&self.norm)?;
+        let (batch, channels, height, width) = normed.dims4()?;
+        // (1, C, H, W) -> (1, 1, H * W, C)
+        let tokens = |conv: &Conv2d| {
+            normed
+                .apply(conv)?
+                .flatten_from(2)?
+                .t()?
+                .unsqueeze(1)?
+                .contiguous()
+        };
+        let attended = attention(
+            &tokens(&self.q)?,
+            &tokens(&self.k)?,
+            &tokens(&self.v)?,
+            None,
+        )?;
+        let attended = attended
+            .t()?
+            .contiguous()?
+            .reshape((batch, channels, height, width))?;
+        let x = (x + attended.apply(&self.proj)?)?;
+        Ok(x.apply(&self.after)?)
+    }
+}
+
+struct Level {
+    blocks: Vec<Resnet>,
+    resample: Option<Conv2d>,
+}
+
+/// Called between blocks; may stop the work.
+type Between<'a> = &'a mut dyn FnMut() -> Result<()>;
+
+/// Picture to mean and log-variance of its latents.
+pub struct Encoder {
+    conv_in: Conv2d,
+    levels: Vec<Level>,
+    middle: Middle,
+    norm_out: GroupNorm,
+    conv_out: Conv2d,
+}
+
+impl Encoder {
+    /// Loads the encoder half.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has a wrong shape, or memory runs out.
+    pub fn load(
+        weights: &Weights,
+        settings: &VaeSettings,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let loader = Loader {
+            weights,
+            groups: settings.norm_num_groups,
+            dtype,
+            device,
+        };
+        Ok(Self {
+            conv_in: loader.conv("encoder.conv_in", 1, 1)?,
+            levels: (0..loader.count("encoder.down"))
+                .map(|i| loader.level("encoder.down", i, "downsample", 2))
+                .collect::<Result<_>>()?,
+            middle: loader.middle("encoder.mid")?,
+            norm_out: loader.norm("encoder.norm_out")?,
+            conv_out: loader.conv("encoder.conv_out", 1, 1)?,
+        })
+    }
+
+    /// (1, 3, H, W) in [-1, 1] to moments (1, 32, H / 8, W / 8): means, then log-variances.
+    ///
+    /// # Errors
+    /// If memory runs out or `between` says stop.
+    pub fn forward(&self, x: &Tensor, between: Between<'_>) -> Result<Tensor> {
+        let mut x = x.apply(&self.conv_in)?;
+        for level in &self.levels {
+            for block in &level.blocks {
+                x = x.apply(block)?;
+                between()?;
+            }
+            if let Some(conv) = &level.resample {
+                x = x
+                    .pad_with_zeros(D::Minus1, 0, 1)?
+                    .pad_with_zeros(D::Minus2, 0, 1)?
+                    .apply(conv)?;
+            }
+        }
+        let x = self.middle.forward(&x)?;
+        between()?;
+        Ok(x.apply(&self.norm_out)?.silu()?.apply(&self.conv_out)?)
+    }
+}
+
+/// Latents to picture.
+pub struct Decoder {
+    conv_in: Conv2d,
+    middle: Middle,
+    /// Lowest resolution first.
+    levels: Vec<Level>,
+    norm_out: GroupNorm,
+    conv_out: Conv2d,
+}
+
+impl Decoder {
+    /// Loads the decoder half.
+    ///
+    /// # Errors
+    /// If a tensor is missing or has a wrong shape, or memory runs out.
+    pub fn load(
+        weights: &Weights,
+        settings: &VaeSettings,
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let loader = Loader {
+            weights,
+            groups: settings.norm_num_groups,
+            dtype,
+            device,
+        };
+        Ok(Self {
+            conv_in: loader.conv("decoder.conv_in", 1, 1)?,
+            middle: loader.middle("decoder.mid")?,
+            levels: (0..loader.count("decoder.up"))
+                .rev()
+                .map(|i| loader.level("decoder.up", i, "upsample", 1))
+                .collect::<Result<_>>()?,
+            norm_out: loader.norm("decoder.norm_out")?,
+            conv_out: loader.conv("decoder.conv_out", 1, 1)?,
+        })
+    }
+
+    /// (1, 16, H / 8, W / 8) to (1, 3, H, W), about [-1, 1].
+    ///
+    /// # Errors
+    /// If memory runs out or `between` says stop.
+    pub fn forward(&self, z: &Tensor, between: Between<'_>) -> Result<Tensor> {
+        let mut x = self.middle.forward(&z.apply(&self.conv_in)?)?;
+        between()?;
+        for level in &self.levels {
+            for block in &level.blocks {
+                x = x.apply(block)?;
+                between()?;
+            }
+            if let Some(conv) = &level.resample {
+                let (_, _, height, width) = x.dims4()?;
+                x = x.upsample_nearest2d(2 * height, 2 * width)?.apply(conv)?;
+            }
+        }
+        Ok(x.apply(&self.norm_out)?.silu()?.apply(&self.conv_out)?)
+    }
+}
