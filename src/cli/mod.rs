@@ -2,3 +2,4 @@
 
 pub mod approve;
 pub mod check;
+pub mod mask;
