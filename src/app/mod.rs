@@ -2,6 +2,8 @@
 
 pub mod dialogs;
 mod effects;
+mod journal_thread;
+pub mod runner;
 mod window;
 
 pub use effects::{Performer, Services};
@@ -50,7 +52,7 @@ impl FillAuditApp {
         let canvas = Canvas::new(
             &cc.egui_ctx,
             cc.wgpu_render_state.as_ref(),
-            decode,
+            &(decode as Arc<crate::ui::canvas::Decode>),
             &options,
         );
         let (performer, events) = Performer::new(services, wake);

@@ -1,10 +1,12 @@
 //! The Run page: the open run, where one is in it, how it is looked at, and what is arriving.
 
+use super::approving::ApproveView;
 use super::judging::Judging;
 use super::look::{Compare, Look, Reference, ViewRequest};
 use super::pivot::{Grid, Pivot, Strip};
 use crate::model::cell::CellKey;
 use crate::model::ids::ReviewerId;
+use crate::model::mask_recipe::MaskRecipe;
 use crate::model::matrix::Axis;
 use crate::model::review::select::{self, SortBy};
 use crate::model::run::{CellState, Run};
@@ -74,6 +76,8 @@ pub struct RunView {
     pub live: Option<LiveRun>,
     /// What is said about it.
     pub judging: Judging,
+    /// The approval on screen.
+    pub approving: Option<ApproveView>,
     /// Counts how often the run was read; pictures of an older reading are dropped.
     pub generation: u64,
 }
@@ -105,6 +109,7 @@ impl RunView {
             is_cycling: false,
             live: None,
             judging: Judging::new(reviewer),
+            approving: None,
             generation,
         }
     }
@@ -264,6 +269,13 @@ impl RunView {
         self.look
             .dilate_px
             .or_else(|| key.dilate_px.map(|px| px.value() as f32))
+    }
+
+    /// The recipe that an approval would write: the cell's own, unless the overlay's dilation was moved.
+    pub fn staged_recipe(&self, key: &CellKey) -> Option<MaskRecipe> {
+        let mut recipe = self.run.recipe_of(key)?;
+        recipe.dilate_px = self.look.dilate_px?;
+        Some(recipe)
     }
 
     /// Cells that are not there yet and could be run.
