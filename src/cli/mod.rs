@@ -7,3 +7,4 @@ pub mod doctor;
 pub mod list;
 pub mod pull;
 pub mod push;
+pub mod mask;
