@@ -133,6 +133,9 @@ impl Performer {
             | Effect::ResumeRun { .. }
             | Effect::CancelRun
             | Effect::ExportSheet(_)
+            | Effect::AppendEvents { .. }
+            | Effect::ReadJournals(_)
+            | Effect::ExportReview { .. }
             | Effect::ExportView
             | Effect::Quit => {}
         }

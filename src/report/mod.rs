@@ -2,6 +2,7 @@
 //!
 //! Nothing here reads or writes a folder: `audit` does, and hands over text and pictures.
 
+pub mod markdown;
 pub mod number;
 pub mod service;
 pub mod table;

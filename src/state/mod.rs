@@ -5,18 +5,24 @@
 
 pub mod command;
 pub mod compose;
+pub mod judging;
 pub mod look;
 pub mod pivot;
 pub mod run_view;
 pub mod settings;
 mod update;
+mod update_judging;
 
 pub use update::update;
 
 use crate::model::cell::CellKey;
+use crate::model::review::event::{Event as ReviewEvent, EventId, Mark};
+use crate::model::review::export::Format;
+use crate::model::review::select::{Filter, SortBy};
 use crate::model::run::{CellState, Run};
 use command::Command;
 use compose::{ComposeForm, Estimate, FieldProblem, RunRequest};
+use judging::{EventSource, SystemSource};
 use look::Look;
 use pivot::Pivot;
 use run_view::{LiveRun, RunView};
@@ -85,7 +91,6 @@ pub struct InboxEntry {
 }
 
 /// Everything that the window shows.
-#[derive(Debug, Default)]
 pub struct AppState {
     /// The page in front.
     pub page: Page,
@@ -117,6 +122,8 @@ pub struct AppState {
     pub is_right_folded: bool,
     /// What is kept between sessions of the program.
     pub settings: Settings,
+    /// Where event ids and times come from.
+    pub source: Box<dyn EventSource>,
     next_id: u64,
 }
 
@@ -147,6 +154,37 @@ pub enum Msg {
     ChooseFolder(FolderFor),
     /// The settings were changed.
     SetSettings(Box<Settings>),
+    /// Something about verdicts.
+    Judge(JudgeMsg),
+}
+
+/// What a panel says about verdicts; keys are [`Command`]s.
+#[derive(Debug, Clone)]
+pub enum JudgeMsg {
+    /// A cell was shown large enough to be judged.
+    Seen(CellKey),
+    /// The note on a cell was changed.
+    Note(CellKey, String),
+    /// A box or point was drawn.
+    AddMark(CellKey, Mark),
+    /// A box or point was taken away.
+    RemoveMark(CellKey, EventId),
+    /// Conditions on the cells that are shown.
+    SetFilters(Vec<Filter>),
+    /// What the cells are sorted by.
+    SetSort(SortBy),
+    /// Pictures at a time in the next blind comparison.
+    SetBlindTogether(usize),
+    /// Begin a blind comparison of these cells.
+    BeginBlind(Vec<CellKey>),
+    /// Show which picture was which.
+    Reveal,
+    /// Leave the blind comparison; its votes stay.
+    CloseBlind,
+    /// Boxes and points over every cell, or not.
+    ShowMarks(bool),
+    /// Write the review to a file.
+    Export(Format),
 }
 
 /// What ended in the background.
@@ -187,6 +225,35 @@ pub enum Event {
         dir: PathBuf,
         /// A sentence, or what went wrong.
         result: Result<String, String>,
+    },
+    /// Journals of a run were read, at its opening or because they have grown.
+    JournalsRead {
+        /// The run's folder.
+        dir: PathBuf,
+        /// What stands in them.
+        events: Vec<ReviewEvent>,
+        /// Lines that could not be read.
+        warnings: Vec<String>,
+    },
+    /// Events are on disk, and may be drawn.
+    EventsWritten {
+        /// The run's folder.
+        dir: PathBuf,
+        /// The events.
+        events: Vec<ReviewEvent>,
+        /// Events that still wait for the disk.
+        waiting: usize,
+    },
+    /// Events could not be written; they are kept in memory and tried again.
+    EventsNotWritten {
+        /// The run's folder.
+        dir: PathBuf,
+        /// The events.
+        events: Vec<ReviewEvent>,
+        /// Why.
+        problem: String,
+        /// Events that wait for the disk, these included.
+        waiting: usize,
     },
     /// How long the composed run may take.
     Estimated(Option<Estimate>),
@@ -231,6 +298,22 @@ pub enum Effect {
     },
     /// Ask the run under way to stop.
     CancelRun,
+    /// Append events to the reviewer's journal, in this order.
+    AppendEvents {
+        /// The run's folder.
+        dir: PathBuf,
+        /// The events.
+        events: Vec<ReviewEvent>,
+    },
+    /// Read a run's journals, and again when they grow.
+    ReadJournals(PathBuf),
+    /// Write the review to a file.
+    ExportReview {
+        /// The suggested file name.
+        name: String,
+        /// The whole text.
+        text: String,
+    },
     /// Write the window's picture to a file.
     ExportView,
     /// Write the run's contact sheet.
@@ -249,10 +332,23 @@ impl AppState {
             ..ComposeForm::default()
         };
         Self {
-            settings,
+            page: Page::Inbox,
+            run: None,
+            opening: None,
+            inbox: Vec::new(),
+            inbox_search: String::new(),
             compose,
+            compose_problems: Vec::new(),
+            estimate: None,
             devices: vec!["cpu".to_owned()],
-            ..Self::default()
+            toasts: Vec::new(),
+            is_help_open: false,
+            is_palette_open: false,
+            is_left_folded: false,
+            is_right_folded: false,
+            settings,
+            source: Box::new(SystemSource),
+            next_id: 0,
         }
     }
 

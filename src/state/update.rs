@@ -3,8 +3,12 @@
 use super::command::Command;
 use super::look::{self, Channel, Compare, Metric, Overlay, Reference, ViewRequest};
 use super::run_view::RunView;
-use super::{AppState, Effect, Event, FolderFor, Msg, Page};
+use super::{AppState, Effect, Event, FolderFor, Msg, Page, update_judging};
+use crate::model::ids::ReviewerId;
 use std::path::PathBuf;
+
+/// How the message begins that stays until the disk takes verdicts again.
+const UNWRITTEN: &str = "verdicts are kept in memory";
 
 /// Applies a message and says what is to be done outside.
 pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
@@ -46,6 +50,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             }
             Vec::new()
         }
+        Msg::Judge(msg) => update_judging::on_msg(state, msg),
         Msg::ChooseFolder(purpose) => vec![Effect::ChooseFolder(purpose)],
         Msg::SetSettings(settings) => {
             let settings = settings.sane();
@@ -138,6 +143,9 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
             vec![Effect::CancelRun]
         }
         Command::Back if close_what_is_open(state) => Vec::new(),
+        _ if update_judging::is_about_judging(command) => {
+            update_judging::on_command(state, command)
+        }
         _ => match &mut state.run {
             Some(view) => on_run_command(view, command, &state.compose.models_dir),
             None => Vec::new(),
@@ -270,7 +278,8 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 (Ok(run), Some(view)) if view.dir == dir => view.refresh(*run),
                 (Ok(run), slot) => {
                     state.next_id += 1;
-                    let mut fresh = RunView::new(dir, *run, state.next_id);
+                    let reviewer = ReviewerId::from_name(&state.settings.reviewer);
+                    let mut fresh = RunView::new(dir.clone(), *run, reviewer, state.next_id);
                     if let Some(former) = slot.as_ref() {
                         // How one looks is kept when runs change.
                         fresh.look = super::look::Look {
@@ -281,6 +290,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                     }
                     *slot = Some(fresh);
                     state.page = Page::Run;
+                    return vec![Effect::ReadJournals(dir)];
                 }
                 (Err(problem), _) => state.toast(problem, true),
             }
@@ -328,6 +338,59 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 Err(problem) => state.toast(problem, true),
             }
             vec![Effect::OpenRun(dir)]
+        }
+        Event::JournalsRead {
+            dir,
+            events,
+            warnings,
+        } => {
+            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
+                view.judging.take_in(events);
+                for warning in warnings {
+                    if !view.run.warnings.contains(&warning) {
+                        view.run.warnings.push(warning);
+                    }
+                }
+                view.lay_out();
+            }
+            Vec::new()
+        }
+        Event::EventsWritten {
+            dir,
+            events,
+            waiting,
+        } => {
+            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
+                view.judging.take_in(events);
+                if view.judging.unwritten > 0 && waiting == 0 {
+                    state
+                        .toasts
+                        .retain(|toast| !toast.text.starts_with(UNWRITTEN));
+                }
+                view.judging.unwritten = waiting;
+                view.lay_out();
+            }
+            Vec::new()
+        }
+        Event::EventsNotWritten {
+            dir,
+            events,
+            problem,
+            waiting,
+        } => {
+            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
+                view.judging.take_in(events);
+                view.judging.unwritten = waiting;
+                view.lay_out();
+            }
+            state
+                .toasts
+                .retain(|toast| !toast.text.starts_with(UNWRITTEN));
+            state.toast(
+                format!("{UNWRITTEN} ({waiting}), and tried again until it works: {problem}"),
+                true,
+            );
+            Vec::new()
         }
         Event::Estimated(estimate) => {
             state.estimate = estimate;

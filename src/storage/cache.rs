@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use sha2::{Digest as _, Sha256};
 
 use super::store::OnBytes;
-use super::{ObjectMeta, Result, Store, StorageError, files};
+use super::{ObjectMeta, Result, StorageError, Store, files};
 
 /// Parts of downloads that nobody continued for this long are removed.
 const PART_LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
@@ -37,8 +37,12 @@ impl Cache {
         let root = root.into();
         files::make_dir(&root.join("objects"))?;
         files::make_dir(&root.join("parts"))?;
-        let cache =
-            Self { root, limit_bytes, held_bytes: Mutex::new(None), unique: AtomicU64::new(0) };
+        let cache = Self {
+            root,
+            limit_bytes,
+            held_bytes: Mutex::new(None),
+            unique: AtomicU64::new(0),
+        };
         for entry in stored_files(&cache.root.join("parts")) {
             let old = entry.used_at.elapsed().is_ok_and(|age| age > PART_LIFETIME);
             if old && let Err(error) = fs::remove_file(&entry.path) {
@@ -188,7 +192,11 @@ impl Cache {
             Some(total) => total + size_bytes,
             None => self.count(),
         };
-        *held = Some(if total > self.limit_bytes { self.evict(newest) } else { total });
+        *held = Some(if total > self.limit_bytes {
+            self.evict(newest)
+        } else {
+            total
+        });
     }
 
     /// Removes the copies that were not used for longest until nine tenths of the limit are left; never
@@ -210,11 +218,16 @@ impl Cache {
     }
 
     fn count(&self) -> u64 {
-        stored_files(&self.root.join("objects")).iter().map(|file| file.size_bytes).sum()
+        stored_files(&self.root.join("objects"))
+            .iter()
+            .map(|file| file.size_bytes)
+            .sum()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<u64>> {
-        self.held_bytes.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.held_bytes
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -222,11 +235,14 @@ impl Cache {
 pub(super) fn hash(text: &str) -> String {
     use std::fmt::Write as _;
     let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(20).fold(String::with_capacity(40), |mut out, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    digest
+        .iter()
+        .take(20)
+        .fold(String::with_capacity(40), |mut out, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 fn is_right(meta: &ObjectMeta, size_bytes: u64, crc: u32) -> bool {
@@ -258,9 +274,13 @@ fn stored_files(dir: &Path) -> Vec<StoredFile> {
     let mut found = Vec::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
-        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
         for entry in entries.flatten() {
-            let Ok(facts) = entry.metadata() else { continue };
+            let Ok(facts) = entry.metadata() else {
+                continue;
+            };
             if facts.is_dir() {
                 folders.push(entry.path());
             } else {
@@ -283,7 +303,10 @@ mod tests {
 
     async fn put(store: &LocalDir, name: &str, len: usize) -> ObjectMeta {
         let name = ObjectName::new(name).unwrap();
-        store.write(&name, vec![7u8; len].into(), Precondition::None).await.unwrap()
+        store
+            .write(&name, vec![7u8; len].into(), Precondition::None)
+            .await
+            .unwrap()
     }
 
     #[tokio::test]
@@ -291,13 +314,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalDir::new(dir.path().join("store"));
         let cache = Cache::open(dir.path().join("cache"), 1000).unwrap();
-        let (a, b, c) =
-            (put(&store, "a", 400).await, put(&store, "b", 400).await, put(&store, "c", 400).await);
+        let (a, b, c) = (
+            put(&store, "a", 400).await,
+            put(&store, "b", 400).await,
+            put(&store, "c", 400).await,
+        );
         let path_a = cache.fetch(&store, &a, &|_| ()).await.unwrap();
         let path_b = cache.fetch(&store, &b, &|_| ()).await.unwrap();
         for (path, age_secs) in [(&path_a, 100), (&path_b, 50)] {
             let file = fs::OpenOptions::new().append(true).open(path).unwrap();
-            file.set_modified(SystemTime::now() - Duration::from_secs(age_secs)).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(age_secs))
+                .unwrap();
         }
         assert!(cache.lookup(&store, &a).unwrap().is_some(), "a is used now");
         cache.fetch(&store, &c, &|_| ()).await.unwrap();
@@ -332,7 +359,11 @@ mod tests {
             };
             let path = cache.path_of("../../b", &meta);
             let inside = path.strip_prefix(cache.root()).unwrap();
-            assert!(inside.components().all(|c| matches!(c, std::path::Component::Normal(_))));
+            assert!(
+                inside
+                    .components()
+                    .all(|c| matches!(c, std::path::Component::Normal(_)))
+            );
             assert!(path.components().all(|c| c.as_os_str().len() < 100));
         }
         fs::remove_dir_all(cache.root()).unwrap();

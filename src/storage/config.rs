@@ -61,13 +61,15 @@ impl StorageConfig {
     pub fn parse(text: &str, place: &str) -> Result<Self> {
         let config: Self = toml::from_str(text).map_err(|e| {
             let line = e.span().map_or(1, |span| {
-                text.get(..span.start).map_or(1, |before| before.matches('\n').count() + 1)
+                text.get(..span.start)
+                    .map_or(1, |before| before.matches('\n').count() + 1)
             });
             StorageError::Config {
                 problem: e.message().to_owned(),
                 place: format!("{place}, line {line}"),
-                remedy: "the keys are bucket, run_prefix, session_prefix, credentials, cache_limit_mb"
-                    .into(),
+                remedy:
+                    "the keys are bucket, run_prefix, session_prefix, credentials, cache_limit_mb"
+                        .into(),
             }
         })?;
         config.check(place)?;
@@ -83,7 +85,12 @@ impl StorageConfig {
         if self.run_prefix.matches("{run_id}").count() != 1
             || !self.run_prefix.ends_with("{run_id}/")
         {
-            return Err(template_error("run_prefix", &self.run_prefix, "must end in {run_id}/", place));
+            return Err(template_error(
+                "run_prefix",
+                &self.run_prefix,
+                "must end in {run_id}/",
+                place,
+            ));
         }
         let fields = ["{user_id}", "{session_id}"];
         check_template("session_prefix", &self.session_prefix, &fields, place)?;
@@ -107,13 +114,17 @@ impl StorageConfig {
         self.check(&place)?;
         let old = std::fs::read_to_string(path).unwrap_or_default();
         let mut document: toml_edit::DocumentMut =
-            old.parse().map_err(|e: toml_edit::TomlError| StorageError::Config {
-                problem: e.message().to_owned(),
-                place: place.clone(),
-                remedy: "mend or move the file away; it is not overwritten".into(),
-            })?;
+            old.parse()
+                .map_err(|e: toml_edit::TomlError| StorageError::Config {
+                    problem: e.message().to_owned(),
+                    place: place.clone(),
+                    remedy: "mend or move the file away; it is not overwritten".into(),
+                })?;
         let mut set = |key: &str, value: toml_edit::Value| {
-            let decor = document.get(key).and_then(|i| i.as_value()).map(|v| v.decor().clone());
+            let decor = document
+                .get(key)
+                .and_then(|i| i.as_value())
+                .map(|v| v.decor().clone());
             let mut value = value;
             if let Some(decor) = decor {
                 *value.decor_mut() = decor;
@@ -163,7 +174,10 @@ impl StorageConfig {
             let fault = component_fault(id);
             let fault = fault.or(id.contains('/').then_some("an id contains '/'"));
             if let Some(reason) = fault {
-                return Err(StorageError::BadName { name: id.chars().take(120).collect(), reason });
+                return Err(StorageError::BadName {
+                    name: id.chars().take(120).collect(),
+                    reason,
+                });
             }
         }
         Ok(self
@@ -182,12 +196,18 @@ fn check_template(key: &str, value: &str, fields: &[&str], place: &str) -> Resul
         Some("must end in /")
     } else if bare.contains(['{', '}']) {
         Some("has a field that is not known")
-    } else if bare.trim_end_matches('/').split('/').any(|part| component_fault(part).is_some()) {
+    } else if bare
+        .trim_end_matches('/')
+        .split('/')
+        .any(|part| component_fault(part).is_some())
+    {
         Some("is not a usable path")
     } else {
         None
     };
-    fault.map_or(Ok(()), |fault| Err(template_error(key, value, fault, place)))
+    fault.map_or(Ok(()), |fault| {
+        Err(template_error(key, value, fault, place))
+    })
 }
 
 fn template_error(key: &str, value: &str, fault: &str, place: &str) -> StorageError {
@@ -209,8 +229,16 @@ mod tests {
 
     #[test]
     fn wrong_files_are_refused_with_line_and_remedy() {
-        let refusal = |text: &str| StorageConfig::parse(text, "storage.toml").unwrap_err().to_string();
-        assert!(refusal("bucket = \"b\"\nbukket = 1").contains("line 2"), "{}", refusal("bukket=1"));
+        let refusal = |text: &str| {
+            StorageConfig::parse(text, "storage.toml")
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(
+            refusal("bucket = \"b\"\nbukket = 1").contains("line 2"),
+            "{}",
+            refusal("bukket=1")
+        );
         assert!(refusal("run_prefix = \"audit/\"").contains("{run_id}"));
         assert!(refusal("run_prefix = \"audit/{run}/{run_id}/\"").contains("not known"));
         assert!(refusal("run_prefix = \"../{run_id}/\"").contains("usable path"));
@@ -238,7 +266,10 @@ mod tests {
         assert_eq!(config.prefix_of_run("r1").unwrap(), "audit/r1/");
         assert_eq!(config.run_of("audit/r1/a.png"), Some("r1"));
         assert_eq!(config.run_of("other/r1/a.png"), None);
-        assert_eq!(config.prefix_of_session("u", "s").unwrap(), "users/u/sessions/s/");
+        assert_eq!(
+            config.prefix_of_session("u", "s").unwrap(),
+            "users/u/sessions/s/"
+        );
         assert!(config.prefix_of_session("../u", "s").is_err());
         assert!(config.prefix_of_run("../x").is_err());
     }

@@ -32,7 +32,9 @@ pub enum StorageError {
         remedy: String,
     },
     /// The object is not at the generation that the caller last saw.
-    #[error("changed by someone else meanwhile: {place} is no longer {expected}; pull, then decide")]
+    #[error(
+        "changed by someone else meanwhile: {place} is no longer {expected}; pull, then decide"
+    )]
     Precondition {
         /// The object.
         place: String,
@@ -116,7 +118,9 @@ pub enum StorageError {
         path: PathBuf,
     },
     /// Bytes arrive, but so slowly that waiting is no use.
-    #[error("too slow: {place}: only {bytes_per_sec} bytes/s arrive; what came is kept, try again later")]
+    #[error(
+        "too slow: {place}: only {bytes_per_sec} bytes/s arrive; what came is kept, try again later"
+    )]
     TooSlow {
         /// The object.
         place: String,
@@ -132,7 +136,11 @@ impl StorageError {
     /// Wraps a system error with what was being done to which file; for `map_err`.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { doing, path, source }
+        move |source| Self::Io {
+            doing,
+            path,
+            source,
+        }
     }
 
     /// Whether the same call may succeed a little later without anyone doing anything.
@@ -179,13 +187,28 @@ impl StorageError {
 /// Shortens outside text for a message and cuts what could be a secret: everything from a signature's or
 /// token's key on, and PEM blocks.
 pub fn redact(text: &str) -> String {
-    const SECRETS: [&str; 6] =
-        ["x-goog-signature", "x-goog-credential", "bearer ", "token=", "-----begin", "ya29."];
+    const SECRETS: [&str; 6] = [
+        "x-goog-signature",
+        "x-goog-credential",
+        "bearer ",
+        "token=",
+        "-----begin",
+        "ya29.",
+    ];
     let one_line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let lower = one_line.to_ascii_lowercase();
-    let end = SECRETS.iter().filter_map(|s| lower.find(s)).min().unwrap_or(one_line.len());
+    let end = SECRETS
+        .iter()
+        .filter_map(|s| lower.find(s))
+        .min()
+        .unwrap_or(one_line.len());
     let cut = end < one_line.len();
-    let mut out: String = one_line.get(..end).unwrap_or_default().chars().take(300).collect();
+    let mut out: String = one_line
+        .get(..end)
+        .unwrap_or_default()
+        .chars()
+        .take(300)
+        .collect();
     if cut {
         out.push_str("[removed]");
     }
@@ -198,8 +221,14 @@ mod tests {
 
     #[test]
     fn redaction_cuts_signatures_tokens_and_keys() {
-        assert_eq!(redact("GET /a?X-Goog-Signature=00ff failed"), "GET /a?[removed]");
-        assert_eq!(redact("Authorization: Bearer abc"), "Authorization: [removed]");
+        assert_eq!(
+            redact("GET /a?X-Goog-Signature=00ff failed"),
+            "GET /a?[removed]"
+        );
+        assert_eq!(
+            redact("Authorization: Bearer abc"),
+            "Authorization: [removed]"
+        );
         assert_eq!(redact("-----BEGIN PRIVATE KEY-----\nMII"), "[removed]");
         assert_eq!(redact("plain\n  words"), "plain words");
     }
@@ -213,6 +242,9 @@ mod tests {
         };
         let text = error.to_string();
         assert!(text.starts_with("not allowed"), "{text}");
-        assert!(text.contains("gs://b/audit/x/a.png") && text.contains("Viewer"), "{text}");
+        assert!(
+            text.contains("gs://b/audit/x/a.png") && text.contains("Viewer"),
+            "{text}"
+        );
     }
 }

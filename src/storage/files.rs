@@ -19,7 +19,9 @@ pub fn checksum(path: &Path) -> Result<(u64, u32)> {
     let mut buffer = vec![0u8; 256 * 1024];
     let (mut size_bytes, mut crc) = (0u64, 0u32);
     loop {
-        let read = file.read(&mut buffer).map_err(StorageError::io("reading", path))?;
+        let read = file
+            .read(&mut buffer)
+            .map_err(StorageError::io("reading", path))?;
         if read == 0 {
             return Ok((size_bytes, crc));
         }
@@ -34,8 +36,11 @@ pub fn checksum(path: &Path) -> Result<(u64, u32)> {
 /// [`StorageError::Io`]; what was at `path` is then still there.
 pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
     let mut temp = temp_beside(path)?;
-    temp.write_all(content).map_err(StorageError::io("writing", path))?;
-    temp.as_file().sync_data().map_err(StorageError::io("writing", path))?;
+    temp.write_all(content)
+        .map_err(StorageError::io("writing", path))?;
+    temp.as_file()
+        .sync_data()
+        .map_err(StorageError::io("writing", path))?;
     persist(temp, path)
 }
 
@@ -77,7 +82,8 @@ pub fn append_lines(path: &Path, lines: &[&str]) -> Result<()> {
         .append(true)
         .open(path)
         .map_err(StorageError::io("opening", path))?;
-    file.write_all(text.as_bytes()).map_err(StorageError::io("appending to", path))
+    file.write_all(text.as_bytes())
+        .map_err(StorageError::io("appending to", path))
 }
 
 /// Makes a folder and its parents.
@@ -112,7 +118,9 @@ fn walk(dir: &Path, prefix: &str, depth: u32, found: &mut Vec<(String, PathBuf)>
             tracing::warn!(path = %path.display(), "a file name is not UTF-8 and is left out");
             continue;
         };
-        let Ok(kind) = fs::metadata(&path) else { continue };
+        let Ok(kind) = fs::metadata(&path) else {
+            continue;
+        };
         if name.starts_with('.') {
             continue;
         }
@@ -181,10 +189,14 @@ pub fn store_lock(dir: &Path) -> Result<File> {
 }
 
 fn remove_leftovers(dir: &Path, depth: u32) {
-    let Ok(entries) = fs::read_dir(dir) else { return };
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let Ok(kind) = entry.file_type() else { continue };
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
         if kind.is_dir() && depth < 16 {
             remove_leftovers(&entry.path(), depth + 1);
         } else if name.to_string_lossy().starts_with(TEMP_PREFIX)
@@ -196,7 +208,10 @@ fn remove_leftovers(dir: &Path, depth: u32) {
 }
 
 fn temp_beside(path: &Path) -> Result<tempfile::NamedTempFile> {
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     make_dir(dir)?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMP_PREFIX);
@@ -206,11 +221,14 @@ fn temp_beside(path: &Path) -> Result<tempfile::NamedTempFile> {
         use std::os::unix::fs::PermissionsExt as _;
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(dir).map_err(StorageError::io("making a temporary file in", dir))
+    builder
+        .tempfile_in(dir)
+        .map_err(StorageError::io("making a temporary file in", dir))
 }
 
 fn persist(temp: tempfile::NamedTempFile, path: &Path) -> Result<()> {
-    temp.persist(path).map_err(|e| StorageError::io("writing", path)(e.error))?;
+    temp.persist(path)
+        .map_err(|e| StorageError::io("writing", path)(e.error))?;
     Ok(())
 }
 
@@ -246,9 +264,15 @@ mod tests {
         write_atomic(&dir.path().join("sub/b.png"), b"b").unwrap();
         write_atomic(&dir.path().join("a.png"), b"a").unwrap();
         fs::write(dir.path().join(".sync.ron"), b"x").unwrap();
-        let names: Vec<String> =
-            visible_files(dir.path()).unwrap().into_iter().map(|(n, _)| n).collect();
+        let names: Vec<String> = visible_files(dir.path())
+            .unwrap()
+            .into_iter()
+            .map(|(n, _)| n)
+            .collect();
         assert_eq!(names, ["a.png", "sub/b.png"]);
-        assert_eq!(checksum(&dir.path().join("a.png")).unwrap(), (1, crc32c::crc32c(b"a")));
+        assert_eq!(
+            checksum(&dir.path().join("a.png")).unwrap(),
+            (1, crc32c::crc32c(b"a"))
+        );
     }
 }

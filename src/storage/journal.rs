@@ -14,7 +14,9 @@ pub fn is_journal(file_name: &str) -> bool {
 /// they are: they may be in the middle of being written.
 pub fn missing_lines<'a>(ours: &'a str, theirs: &str) -> Vec<&'a str> {
     let mut known: BTreeSet<String> = theirs.lines().filter_map(event_id).collect();
-    ours.lines().filter(|line| event_id(line).is_some_and(|id| known.insert(id))).collect()
+    ours.lines()
+        .filter(|line| event_id(line).is_some_and(|id| known.insert(id)))
+        .collect()
 }
 
 /// `theirs` with our missing lines after it.
@@ -41,14 +43,17 @@ pub fn event_id(line: &str) -> Option<String> {
     while let Some(first) = rest.chars().next() {
         if closed {
             // Nothing but white space or a comment may follow the value.
-            return id.filter(|_| rest.trim_start().is_empty() || rest.trim_start().starts_with("//"));
+            return id
+                .filter(|_| rest.trim_start().is_empty() || rest.trim_start().starts_with("//"));
         }
         if let Some((_, after)) = string_literal(rest)? {
             rest = after;
             continue;
         }
         if first.is_alphabetic() || first == '_' {
-            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !c.is_alphanumeric() && c != '_')
+                .unwrap_or(rest.len());
             let (word, after) = rest.split_at_checked(end)?;
             rest = after;
             if depth == 1
@@ -77,7 +82,10 @@ pub fn event_id(line: &str) -> Option<String> {
 
 /// The string or character literal at the start of `text` and what follows it. The outer `None` means that
 /// it never ends.
-#[expect(clippy::option_option, reason = "no literal, and one that never ends, are different answers")]
+#[expect(
+    clippy::option_option,
+    reason = "no literal, and one that never ends, are different answers"
+)]
 fn string_literal(text: &str) -> Option<Option<(String, &str)>> {
     // Raw: r"…", r#"…"#
     if let Some(after_r) = text.strip_prefix('r') {
@@ -93,8 +101,15 @@ fn string_literal(text: &str) -> Option<Option<(String, &str)>> {
         // A character that would confuse the count of brackets or quotes: '(' , '"' , '\''
         let mut chars = text.chars();
         if chars.next() == Some('\'') {
-            let len = if chars.next() == Some('\\') { 4 } else { 1 + chars.as_str().find('\'').map_or(0, |_| 2) };
-            let end = text.char_indices().nth(len).map_or(text.len(), |(at, _)| at);
+            let len = if chars.next() == Some('\\') {
+                4
+            } else {
+                1 + chars.as_str().find('\'').map_or(0, |_| 2)
+            };
+            let end = text
+                .char_indices()
+                .nth(len)
+                .map_or(text.len(), |(at, _)| at);
             return Some(Some((String::new(), text.get(end..).unwrap_or_default())));
         }
         return Some(None);
@@ -124,9 +139,15 @@ mod tests {
     fn the_id_is_found_whatever_else_the_line_says() {
         for (line, id) in [
             (r#"(id: "a1", kind: Pass)"#, Some("a1")),
-            (r#"Verdict(at: "x", id : "b", note: "id: \"no\" )")"#, Some("b")),
+            (
+                r#"Verdict(at: "x", id : "b", note: "id: \"no\" )")"#,
+                Some("b"),
+            ),
             (r##"(note: r#"(id: "x""#, id: "c"),"##, Some("c")),
-            (r#"(cell: (id: "inner"), id: "outer") // said"#, Some("outer")),
+            (
+                r#"(cell: (id: "inner"), id: "outer") // said"#,
+                Some("outer"),
+            ),
             (r#"(mark: '(', id: "d")"#, Some("d")),
             (r#"(mark: '"', id: "e")"#, Some("e")),
             (r#"(id: "torn", note: "abc"#, None),
@@ -146,7 +167,11 @@ mod tests {
         let ours = "(id: \"1\")\n(id: \"3\")\n(id: \"3\")\n(half";
         let merged = merge(ours, theirs);
         assert_eq!(merged, "(id: \"1\")\n(torn\n(id: \"2\")\n(id: \"3\")\n");
-        assert_eq!(merge(ours, &merged), merged, "a second merge changes nothing");
+        assert_eq!(
+            merge(ours, &merged),
+            merged,
+            "a second merge changes nothing"
+        );
         assert_eq!(missing_lines(&merged, ours), ["(id: \"2\")"]);
     }
 

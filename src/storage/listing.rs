@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::store::{ListPage, list_all};
-use super::{ObjectMeta, Result, Store, StorageError, cache, files};
+use super::{ObjectMeta, Result, StorageError, Store, cache, files};
 
 /// Where a listing comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,9 @@ impl Freshness {
     pub fn words(&self, now: SystemTime) -> Option<String> {
         match self {
             Self::Live => None,
-            Self::Saved { .. } => Some(format!("offline, list is {} old", age_words(self.age(now)))),
+            Self::Saved { .. } => {
+                Some(format!("offline, list is {} old", age_words(self.age(now))))
+            }
         }
     }
 }
@@ -76,7 +78,11 @@ pub async fn list_or_saved(
             if let Err(error) = save(&path, &page) {
                 tracing::warn!(%error, "the list cannot be kept for later");
             }
-            Ok(Listing { objects: page.objects, prefixes: page.prefixes, freshness: Freshness::Live })
+            Ok(Listing {
+                objects: page.objects,
+                prefixes: page.prefixes,
+                freshness: Freshness::Live,
+            })
         }
         Err(error) if error.is_retryable() => saved(&path, &error).ok_or(error),
         Err(error) => Err(error),
@@ -89,7 +95,10 @@ fn saved_path(store: &dyn Store, cache_root: &Path, prefix: &str, by_folder: boo
 }
 
 fn save(path: &Path, page: &ListPage) -> Result<()> {
-    let saved_secs = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let saved_secs = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let saved = Saved {
         schema: 1,
         saved_secs,

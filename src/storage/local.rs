@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use super::store::{Link, LinkKind, ListPage, ListQuery, OnBytes};
-use super::{ObjectMeta, ObjectName, Precondition, Result, Store, StorageError, files};
+use super::{ObjectMeta, ObjectName, Precondition, Result, StorageError, Store, files};
 
 /// A folder whose files are objects; hidden files are not.
 ///
@@ -46,27 +46,45 @@ impl LocalDir {
     ) -> BoxFuture<'static, Result<T>> {
         let this = self.clone();
         async move {
-            tokio::task::spawn_blocking(move || work(&this)).await.unwrap_or_else(|join| {
-                Err(StorageError::io("working in", Path::new("a folder"))(std::io::Error::other(join)))
-            })
+            tokio::task::spawn_blocking(move || work(&this))
+                .await
+                .unwrap_or_else(|join| {
+                    Err(StorageError::io("working in", Path::new("a folder"))(
+                        std::io::Error::other(join),
+                    ))
+                })
         }
         .boxed()
     }
 
     fn list_now(&self, query: &ListQuery) -> Result<ListPage> {
         let mut page = ListPage::default();
-        let limit = if query.page_size == 0 { 1000 } else { query.page_size };
+        let limit = if query.page_size == 0 {
+            1000
+        } else {
+            query.page_size
+        };
         // Only the folder part of the prefix is walked, so that a run's list does not read its neighbours.
-        let folder = query.prefix.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = query
+            .prefix
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
         let mut start = self.root.clone();
         if !folder.is_empty() {
             start.push(ObjectName::new(folder)?.relative_path("")?);
         }
-        let lead = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let lead = if folder.is_empty() {
+            String::new()
+        } else {
+            format!("{folder}/")
+        };
         let names = if query.by_folder {
             shallow(&start)?
         } else {
-            files::visible_files(&start)?.into_iter().map(|(name, _)| name).collect()
+            files::visible_files(&start)?
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect()
         };
         for name in names {
             let name = format!("{lead}{name}");
@@ -128,11 +146,17 @@ fn shallow(dir: &Path) -> Result<Vec<String>> {
     };
     let mut names = Vec::new();
     for entry in entries.flatten() {
-        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else {
+            continue;
+        };
         if name.starts_with('.') {
             continue;
         }
-        names.push(if entry.path().is_dir() { name + "/" } else { name });
+        names.push(if entry.path().is_dir() {
+            name + "/"
+        } else {
+            name
+        });
     }
     names.sort();
     Ok(names)
@@ -141,14 +165,20 @@ fn shallow(dir: &Path) -> Result<Vec<String>> {
 fn meta_of(path: &Path, name: ObjectName, with_checksum: bool) -> Result<ObjectMeta> {
     let facts = match fs::metadata(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            return Err(StorageError::NotFound { place: path.display().to_string() });
+            return Err(StorageError::NotFound {
+                place: path.display().to_string(),
+            });
         }
         other => other.map_err(StorageError::io("reading", path))?,
     };
     if !facts.is_file() {
-        return Err(StorageError::NotFound { place: path.display().to_string() });
+        return Err(StorageError::NotFound {
+            place: path.display().to_string(),
+        });
     }
-    let modified = facts.modified().map_err(StorageError::io("reading", path))?;
+    let modified = facts
+        .modified()
+        .map_err(StorageError::io("reading", path))?;
     let since = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
     #[cfg(unix)]
     let inode = std::os::unix::fs::MetadataExt::ino(&facts);
@@ -161,7 +191,11 @@ fn meta_of(path: &Path, name: ObjectName, with_checksum: bool) -> Result<ObjectM
         name,
         size_bytes: facts.len(),
         generation: generation.max(1),
-        crc32c: if with_checksum { Some(files::checksum(path)?.1) } else { None },
+        crc32c: if with_checksum {
+            Some(files::checksum(path)?.1)
+        } else {
+            None
+        },
         updated_secs: since.as_secs() as i64,
     })
 }
@@ -230,7 +264,9 @@ impl Store for LocalDir {
             file.seek(std::io::SeekFrom::Start(offset))
                 .map_err(StorageError::io("reading", &path))?;
             let mut bytes = Vec::new();
-            file.take(len).read_to_end(&mut bytes).map_err(StorageError::io("reading", &path))?;
+            file.take(len)
+                .read_to_end(&mut bytes)
+                .map_err(StorageError::io("reading", &path))?;
             Ok(Bytes::from(bytes))
         })
     }
@@ -258,9 +294,9 @@ impl Store for LocalDir {
         self.blocking(move |this| {
             let (path, _lock) = this.guard(&name, condition)?;
             match fs::remove_file(&path) {
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                    Err(StorageError::NotFound { place: path.display().to_string() })
-                }
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(StorageError::NotFound {
+                    place: path.display().to_string(),
+                }),
                 other => other.map_err(StorageError::io("deleting", &path)),
             }
         })
@@ -273,7 +309,11 @@ impl Store for LocalDir {
     ) -> BoxFuture<'a, Result<Link>> {
         async move {
             let url = self.path_of(name)?.display().to_string();
-            Ok(Link { url, kind: LinkKind::LocalPath, expires_at: None })
+            Ok(Link {
+                url,
+                kind: LinkKind::LocalPath,
+                expires_at: None,
+            })
         }
         .boxed()
     }
@@ -294,23 +334,48 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = LocalDir::new(dir.path());
         let a = name("audit/x/a b.png");
-        let first = store.write(&a, "one".into(), Precondition::Absent).await.unwrap();
-        assert!(store.write(&a, "two".into(), Precondition::Absent).await.unwrap_err().is_precondition());
+        let first = store
+            .write(&a, "one".into(), Precondition::Absent)
+            .await
+            .unwrap();
+        assert!(
+            store
+                .write(&a, "two".into(), Precondition::Absent)
+                .await
+                .unwrap_err()
+                .is_precondition()
+        );
         let second = store
             .write(&a, "two".into(), Precondition::Generation(first.generation))
             .await
             .unwrap();
-        let stale = store.write(&a, "three".into(), Precondition::Generation(first.generation)).await;
+        let stale = store
+            .write(
+                &a,
+                "three".into(),
+                Precondition::Generation(first.generation),
+            )
+            .await;
         assert!(stale.unwrap_err().is_precondition());
         assert_eq!(read_verified(&store, &second).await.unwrap(), b"two");
         assert_eq!(&store.read_range(&a, 1, 99).await.unwrap()[..], b"wo");
         for i in 0..7 {
-            store.write(&name(&format!("audit/y/{i}")), "x".into(), Precondition::Absent).await.unwrap();
+            store
+                .write(
+                    &name(&format!("audit/y/{i}")),
+                    "x".into(),
+                    Precondition::Absent,
+                )
+                .await
+                .unwrap();
         }
         let folders = list_all(&store, "audit/", true).await.unwrap();
         assert_eq!(folders.prefixes, ["audit/x/", "audit/y/"]);
-        let mut query =
-            ListQuery { prefix: "audit/y/".into(), page_size: 3, ..ListQuery::default() };
+        let mut query = ListQuery {
+            prefix: "audit/y/".into(),
+            page_size: 3,
+            ..ListQuery::default()
+        };
         let mut seen = Vec::new();
         loop {
             let page = store.list(&query).await.unwrap();
@@ -321,7 +386,10 @@ mod tests {
             }
         }
         assert_eq!(seen, [3, 3, 1]);
-        store.delete(&a, Precondition::Generation(second.generation)).await.unwrap();
+        store
+            .delete(&a, Precondition::Generation(second.generation))
+            .await
+            .unwrap();
         assert!(store.stat(&a).await.unwrap_err().is_not_found());
         assert!(store.stat(&name("../up")).await.is_err());
     }

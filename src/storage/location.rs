@@ -31,7 +31,9 @@ impl Location {
         };
         let located = found.filter(|l| {
             let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
-            l.bucket.len() >= 3 && l.bucket.chars().all(legal) && !l.name.contains(['\0', '\n', '\r'])
+            l.bucket.len() >= 3
+                && l.bucket.chars().all(legal)
+                && !l.name.contains(['\0', '\n', '\r'])
         });
         located.ok_or_else(|| StorageError::Config {
             problem: format!("not an address in a bucket: {:?}", bare.chars().take(200).collect::<String>()),
@@ -44,7 +46,9 @@ impl Location {
 }
 
 fn from_web(bare: &str) -> Option<Location> {
-    let rest = bare.strip_prefix("https://").or_else(|| bare.strip_prefix("http://"))?;
+    let rest = bare
+        .strip_prefix("https://")
+        .or_else(|| bare.strip_prefix("http://"))?;
     let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
     match host {
         "console.cloud.google.com" => {
@@ -58,16 +62,25 @@ fn from_web(bare: &str) -> Option<Location> {
             let (_, path) = path.split_once("storage/")?;
             let (bucket, files) = path.split_once("/files").unwrap_or((path, ""));
             let name = decode(&files.trim_start_matches('/').replace('~', "%"));
-            Some(Location { bucket: bucket.to_owned(), name: name.trim_start_matches('/').to_owned() })
+            Some(Location {
+                bucket: bucket.to_owned(),
+                name: name.trim_start_matches('/').to_owned(),
+            })
         }
         "storage.googleapis.com" | "storage.cloud.google.com" => split_bucket(path, decode),
         "firebasestorage.googleapis.com" => {
             let (bucket, name) = path.strip_prefix("v0/b/")?.split_once("/o/")?;
-            Some(Location { bucket: bucket.to_owned(), name: decode(name) })
+            Some(Location {
+                bucket: bucket.to_owned(),
+                name: decode(name),
+            })
         }
         _ => {
             let bucket = host.strip_suffix(".storage.googleapis.com")?;
-            Some(Location { bucket: bucket.to_owned(), name: decode(path) })
+            Some(Location {
+                bucket: bucket.to_owned(),
+                name: decode(path),
+            })
         }
     }
 }
@@ -77,7 +90,10 @@ fn split_bucket(path: &str, decode: impl Fn(&str) -> String) -> Option<Location>
     if bucket.is_empty() {
         return None;
     }
-    Some(Location { bucket: bucket.to_owned(), name: decode(name) })
+    Some(Location {
+        bucket: bucket.to_owned(),
+        name: decode(name),
+    })
 }
 
 fn decode(text: &str) -> String {
@@ -93,24 +109,59 @@ mod tests {
     fn every_usual_address_is_understood() {
         let bucket = "demo.firebasestorage.app";
         for (pasted, name) in [
-            ("gs://demo.firebasestorage.app/audit/r 1/a#b?.png", "audit/r 1/a#b?.png"),
+            (
+                "gs://demo.firebasestorage.app/audit/r 1/a#b?.png",
+                "audit/r 1/a#b?.png",
+            ),
             ("  gs://demo.firebasestorage.app ", ""),
-            ("https://console.cloud.google.com/storage/browser/demo.firebasestorage.app/audit/r1;tab=objects?project=p&prefix=", "audit/r1"),
-            ("https://console.cloud.google.com/storage/browser/_details/demo.firebasestorage.app/audit/r%201/a.png", "audit/r 1/a.png"),
-            ("https://console.firebase.google.com/u/0/project/demo/storage/demo.firebasestorage.app/files/~2Faudit~2Fr1", "audit/r1"),
-            ("https://console.firebase.google.com/project/demo/storage/demo.firebasestorage.app/files", ""),
-            ("https://storage.googleapis.com/demo.firebasestorage.app/audit/r1/a%2Bb.png?X-Goog-Signature=00ff", "audit/r1/a+b.png"),
-            ("https://firebasestorage.googleapis.com/v0/b/demo.firebasestorage.app/o/audit%2Fr1%2Fa.png?alt=media&token=t", "audit/r1/a.png"),
-            ("https://demo.firebasestorage.app.storage.googleapis.com/audit/r1/a.png", "audit/r1/a.png"),
+            (
+                "https://console.cloud.google.com/storage/browser/demo.firebasestorage.app/audit/r1;tab=objects?project=p&prefix=",
+                "audit/r1",
+            ),
+            (
+                "https://console.cloud.google.com/storage/browser/_details/demo.firebasestorage.app/audit/r%201/a.png",
+                "audit/r 1/a.png",
+            ),
+            (
+                "https://console.firebase.google.com/u/0/project/demo/storage/demo.firebasestorage.app/files/~2Faudit~2Fr1",
+                "audit/r1",
+            ),
+            (
+                "https://console.firebase.google.com/project/demo/storage/demo.firebasestorage.app/files",
+                "",
+            ),
+            (
+                "https://storage.googleapis.com/demo.firebasestorage.app/audit/r1/a%2Bb.png?X-Goog-Signature=00ff",
+                "audit/r1/a+b.png",
+            ),
+            (
+                "https://firebasestorage.googleapis.com/v0/b/demo.firebasestorage.app/o/audit%2Fr1%2Fa.png?alt=media&token=t",
+                "audit/r1/a.png",
+            ),
+            (
+                "https://demo.firebasestorage.app.storage.googleapis.com/audit/r1/a.png",
+                "audit/r1/a.png",
+            ),
         ] {
             let location = Location::parse(pasted).unwrap();
-            assert_eq!((location.bucket.as_str(), location.name.as_str()), (bucket, name), "{pasted}");
+            assert_eq!(
+                (location.bucket.as_str(), location.name.as_str()),
+                (bucket, name),
+                "{pasted}"
+            );
         }
     }
 
     #[test]
     fn other_text_is_refused_and_a_signature_is_not_repeated() {
-        for pasted in ["", "audit/r1", "https://example.com/a", "gs://", "gs://UP/x", "ftp://a/b"] {
+        for pasted in [
+            "",
+            "audit/r1",
+            "https://example.com/a",
+            "gs://",
+            "gs://UP/x",
+            "ftp://a/b",
+        ] {
             assert!(Location::parse(pasted).is_err(), "{pasted}");
         }
         let error = Location::parse("https://example.com/a?X-Goog-Signature=00ff").unwrap_err();

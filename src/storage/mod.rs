@@ -11,6 +11,7 @@
 //! | [`cache`] | verified copies on disk by bucket, name and generation, under a size limit |
 //! | [`listing`] | listings, and their last copy for when there is no network |
 //! | [`sync_state`] | which generation each file of a local run was last seen at |
+//! | [`conflict`] | a file that both sides changed, and what was decided |
 //! | [`journal`] | review journals merged by event id |
 //! | [`pull`], [`push`] | a run down and up; interrupted ones resume |
 //! | [`queue`] | runs waiting on disk for the network |
@@ -25,6 +26,7 @@
 
 pub mod cache;
 pub mod config;
+pub mod conflict;
 pub mod doctor;
 pub mod error;
 pub mod files;

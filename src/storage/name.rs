@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::{Result, StorageError};
+use crate::model::ids::RunId;
 
 /// Longest object name in bytes (Cloud Storage's own limit).
 pub const MAX_NAME_BYTES: usize = 1024;
@@ -15,7 +16,9 @@ const MAX_PATH_BYTES: usize = 1024;
 /// The name of an object: 1 to 1,024 bytes of UTF-8 without NUL, CR or LF, and not `.`/`..`.
 ///
 /// It may still be unfit as a path; [`ObjectName::relative_path`] decides that.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[serde(try_from = "String", into = "String")]
 pub struct ObjectName(String);
 
@@ -70,7 +73,10 @@ impl ObjectName {
             .strip_prefix(prefix)
             .ok_or_else(|| bad(&self.0, "the name does not start with the run's prefix"))?;
         if rest.is_empty() || rest.len() > MAX_PATH_BYTES {
-            return Err(bad(&self.0, "the name has no file part or is too long for a path"));
+            return Err(bad(
+                &self.0,
+                "the name has no file part or is too long for a path",
+            ));
         }
         let mut path = PathBuf::new();
         for part in rest.split('/') {
@@ -98,13 +104,21 @@ pub fn component_fault(part: &str) -> Option<&'static str> {
     if part.len() > MAX_COMPONENT_BYTES {
         return Some("a part of the name is longer than 255 bytes");
     }
-    if part.chars().any(|c| c.is_control() || "\\:*?\"<>|".contains(c)) {
+    if part
+        .chars()
+        .any(|c| c.is_control() || "\\:*?\"<>|".contains(c))
+    {
         return Some("a part of the name has a character that a file name cannot have");
     }
     if part.ends_with(['.', ' ']) {
         return Some("a part of the name ends in a dot or a space");
     }
-    let stem = part.split('.').next().unwrap_or(part).trim_end().to_lowercase();
+    let stem = part
+        .split('.')
+        .next()
+        .unwrap_or(part)
+        .trim_end()
+        .to_lowercase();
     let numbered = |device: &str| {
         stem.strip_prefix(device).is_some_and(|rest| {
             let mut digits = rest.chars();
@@ -117,26 +131,24 @@ pub fn component_fault(part: &str) -> Option<&'static str> {
     None
 }
 
-/// Checks a run id: 1 to 64 letters, digits, `-`, `_`, `.`, not starting with a dot.
+/// Checks a run id, which names a folder on every system as well as in a bucket.
 ///
 /// # Errors
 /// [`StorageError::BadName`].
-pub fn check_run_id(id: &str) -> Result<()> {
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if id.is_empty() || id.len() > 64 || id.starts_with('.') || !id.chars().all(legal) {
-        return Err(bad(
-            id,
-            "a run id has 1 to 64 letters, digits, '-', '_' or '.', and no dot at its start",
-        ));
-    }
+pub fn check_run_id(id: &str) -> Result<RunId> {
     match component_fault(id) {
         Some(reason) => Err(bad(id, reason)),
-        None => Ok(()),
+        None => RunId::new(id).map_err(|_| {
+            bad(id, "a run id has 1 to 64 letters, digits, '-', '_' or '.', and no dot at its start")
+        }),
     }
 }
 
 fn bad(name: &str, reason: &'static str) -> StorageError {
-    StorageError::BadName { name: name.chars().take(120).collect(), reason }
+    StorageError::BadName {
+        name: name.chars().take(120).collect(),
+        reason,
+    }
 }
 
 impl fmt::Display for ObjectName {
@@ -174,8 +186,18 @@ mod tests {
 
     #[test]
     fn odd_but_harmless_names_keep_their_spelling() {
-        for name in ["a b.png", "a#b.png", "100%.png", "a+b.png", "图像.png", "sub/ü~(1).png"] {
-            assert_eq!(relative(&format!("audit/x/{name}")).unwrap(), Path::new(name));
+        for name in [
+            "a b.png",
+            "a#b.png",
+            "100%.png",
+            "a+b.png",
+            "图像.png",
+            "sub/ü~(1).png",
+        ] {
+            assert_eq!(
+                relative(&format!("audit/x/{name}")).unwrap(),
+                Path::new(name)
+            );
         }
     }
 
@@ -210,7 +232,17 @@ mod tests {
         for good in ["20261121-0900", "a", "x_1.b"] {
             assert!(check_run_id(good).is_ok(), "{good}");
         }
-        for wrong in ["", ".", "..", ".a", "a/b", "a b", "ä", "con", &"x".repeat(65)] {
+        for wrong in [
+            "",
+            ".",
+            "..",
+            ".a",
+            "a/b",
+            "a b",
+            "ä",
+            "con",
+            &"x".repeat(65),
+        ] {
             assert!(check_run_id(wrong).is_err(), "{wrong}");
         }
     }

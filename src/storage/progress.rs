@@ -45,9 +45,19 @@ const WINDOW: Duration = Duration::from_secs(3);
 impl Meter {
     /// Starts with what lies ahead.
     pub fn new(objects_total: usize, bytes_total: u64) -> Self {
-        let progress = Progress { objects_total, bytes_total, ..Progress::default() };
-        let inner = Inner { progress, recent: VecDeque::new(), started: Instant::now() };
-        Self { inner: Mutex::new(inner) }
+        let progress = Progress {
+            objects_total,
+            bytes_total,
+            ..Progress::default()
+        };
+        let inner = Inner {
+            progress,
+            recent: VecDeque::new(),
+            started: Instant::now(),
+        };
+        Self {
+            inner: Mutex::new(inner),
+        }
     }
 
     /// Bytes that have just moved.
@@ -59,7 +69,11 @@ impl Meter {
             Some((at, sum)) if now - *at < WINDOW / 20 => *sum += bytes,
             _ => inner.recent.push_back((now, bytes)),
         }
-        while inner.recent.front().is_some_and(|(at, _)| now - *at > WINDOW) {
+        while inner
+            .recent
+            .front()
+            .is_some_and(|(at, _)| now - *at > WINDOW)
+        {
             inner.recent.pop_front();
         }
     }
@@ -89,12 +103,17 @@ impl Meter {
         let recent = inner.recent.iter().filter(|(at, _)| now - *at <= WINDOW);
         let bytes: u64 = recent.map(|(_, bytes)| bytes).sum();
         let span = (now - inner.started).min(WINDOW).as_secs_f64().max(0.05);
-        Progress { bytes_per_sec: bytes as f64 / span, ..inner.progress }
+        Progress {
+            bytes_per_sec: bytes as f64 / span,
+            ..inner.progress
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         // Nothing that holds this lock can panic; if it did, the counts would still be usable.
-        self.inner.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.inner
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -164,11 +164,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     ) -> BoxFuture<'a, Result<()>>;
 
     /// A link that works for `lifetime` if it can, by the first way that works.
-    fn link<'a>(
-        &'a self,
-        name: &'a ObjectName,
-        lifetime: Duration,
-    ) -> BoxFuture<'a, Result<Link>>;
+    fn link<'a>(&'a self, name: &'a ObjectName, lifetime: Duration) -> BoxFuture<'a, Result<Link>>;
 }
 
 /// All pages of a listing, folder markers left out.
@@ -176,12 +172,20 @@ pub trait Store: Send + Sync + fmt::Debug {
 /// # Errors
 /// What [`Store::list`] returns; a store that repeats a page token is [`StorageError::Corrupt`].
 pub async fn list_all(store: &dyn Store, prefix: &str, by_folder: bool) -> Result<ListPage> {
-    let mut query =
-        ListQuery { prefix: prefix.to_owned(), by_folder, page_size: 0, page_token: None };
+    let mut query = ListQuery {
+        prefix: prefix.to_owned(),
+        by_folder,
+        page_size: 0,
+        page_token: None,
+    };
     let mut all = ListPage::default();
     loop {
         let page = store.list(&query).await?;
-        all.objects.extend(page.objects.into_iter().filter(|o| !o.name.is_folder_marker()));
+        all.objects.extend(
+            page.objects
+                .into_iter()
+                .filter(|o| !o.name.is_folder_marker()),
+        );
         all.prefixes.extend(page.prefixes);
         match page.next_page {
             None => break,
@@ -206,9 +210,13 @@ pub async fn list_all(store: &dyn Store, prefix: &str, by_folder: bool) -> Resul
 /// # Errors
 /// What [`Store::fetch`] returns.
 pub async fn read_verified(store: &dyn Store, meta: &ObjectMeta) -> Result<Vec<u8>> {
-    let scratch = tempfile::tempdir()
-        .map_err(StorageError::io("making a temporary folder", &std::env::temp_dir()))?;
+    let scratch = tempfile::tempdir().map_err(StorageError::io(
+        "making a temporary folder",
+        &std::env::temp_dir(),
+    ))?;
     let part: PathBuf = scratch.path().join("object");
     store.fetch(meta, &part, &|_| ()).await?;
-    tokio::fs::read(&part).await.map_err(StorageError::io("reading", &part))
+    tokio::fs::read(&part)
+        .await
+        .map_err(StorageError::io("reading", &part))
 }

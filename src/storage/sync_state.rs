@@ -51,10 +51,17 @@ impl SyncState {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(empty()),
             other => other.map_err(StorageError::io("reading", &path))?,
         };
-        let wrong = |detail: String| StorageError::Document { what: "sync state", detail, path: path.clone() };
+        let wrong = |detail: String| StorageError::Document {
+            what: "sync state",
+            detail,
+            path: path.clone(),
+        };
         let state: Self = ron::from_str(&text).map_err(|e| wrong(e.to_string()))?;
         if state.schema != 1 {
-            return Err(wrong(format!("schema {} is not known here (1 is)", state.schema)));
+            return Err(wrong(format!(
+                "schema {} is not known here (1 is)",
+                state.schema
+            )));
         }
         Ok(if state.place == place { state } else { empty() })
     }
@@ -81,7 +88,13 @@ impl SyncState {
     /// Notes that the local file now equals `meta`.
     pub fn note(&mut self, file: &str, meta: &ObjectMeta) {
         if let Some(crc32c) = meta.crc32c {
-            self.seen.insert(file.to_owned(), Seen { generation: meta.generation, crc32c });
+            self.seen.insert(
+                file.to_owned(),
+                Seen {
+                    generation: meta.generation,
+                    crc32c,
+                },
+            );
         }
     }
 }
@@ -99,10 +112,24 @@ mod tests {
     fn a_state_for_another_place_does_not_count_and_a_broken_one_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let mut state = SyncState::load(dir.path(), "gs://a/audit/x/").unwrap();
-        state.seen.insert("a.png".into(), Seen { generation: 7, crc32c: 1 });
+        state.seen.insert(
+            "a.png".into(),
+            Seen {
+                generation: 7,
+                crc32c: 1,
+            },
+        );
         state.save(dir.path()).unwrap();
-        assert_eq!(SyncState::load(dir.path(), "gs://a/audit/x/").unwrap(), state);
-        assert!(SyncState::load(dir.path(), "gs://b/audit/x/").unwrap().seen.is_empty());
+        assert_eq!(
+            SyncState::load(dir.path(), "gs://a/audit/x/").unwrap(),
+            state
+        );
+        assert!(
+            SyncState::load(dir.path(), "gs://b/audit/x/")
+                .unwrap()
+                .seen
+                .is_empty()
+        );
         std::fs::write(path_in(dir.path()), "(schema: 1").unwrap();
         let error = SyncState::load(dir.path(), "gs://a/audit/x/").unwrap_err();
         assert!(error.to_string().contains(".sync.ron"), "{error}");

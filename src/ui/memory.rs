@@ -1,16 +1,20 @@
 //! What drawing keeps between frames and nobody else needs: textures, the shared view, typed text.
 
-use super::canvas::{Canvas, FieldId, Framing, ImageBox, ImageId, ImageSource, View};
+use super::canvas::{Canvas, FieldId, Framing, ImageBox, ImageId, ImageSource, ImageStatus, View};
 use super::theme;
 use crate::model::cell::CellKey;
 use crate::model::run::{CellState, files};
-use crate::state::AppState;
 use crate::state::look::ViewRequest;
 use crate::state::run_view::RunView;
+use crate::state::{AppState, JudgeMsg, Msg};
 use eframe::egui;
+use std::collections::BTreeSet;
 
 /// The field id of the open run's mask.
 pub const RUN_MASK: FieldId = FieldId(1);
+
+/// A selected cell counts as seen from this width on, in points: less does not show a hallucination.
+pub const MIN_SEEN_POINTS: f32 = 110.0;
 
 /// What drawing keeps between frames.
 #[derive(Default)]
@@ -39,6 +43,13 @@ pub struct UiMemory {
     pub cycled_at: f64,
     /// Size of a cell of the grid, in physical pixels.
     pub last_cell_px: Option<[f64; 2]>,
+    /// The note that is being typed, and on which cell.
+    pub note: Option<(CellKey, String)>,
+    /// The filter's limit, in seconds.
+    pub fast_enough_secs: f64,
+    /// Where a box is being drawn: the cell and its first corner in the image.
+    pub drawing: Option<(CellKey, [f64; 2])>,
+    seen: BTreeSet<CellKey>,
     request_seen: Option<u64>,
     applied_theme: Option<(bool, f32)>,
     run_generation: u64,
@@ -47,7 +58,11 @@ pub struct UiMemory {
 impl UiMemory {
     /// A memory that draws pictures on `canvas`.
     pub fn new(canvas: Canvas) -> Self {
-        Self { canvas: Some(canvas), ..Self::default() }
+        Self {
+            canvas: Some(canvas),
+            fast_enough_secs: 60.0,
+            ..Self::default()
+        }
     }
 
     /// Call before anything is drawn.
@@ -69,6 +84,7 @@ impl UiMemory {
         if generation != self.run_generation {
             self.run_generation = generation;
             self.mask_field = None;
+            self.seen.clear();
             self.mask_box = None;
             self.framing = Framing::Whole;
             self.request_seen = None;
@@ -77,6 +93,35 @@ impl UiMemory {
             && let Some(size) = self.known_size(view)
         {
             self.size_in_image = size;
+        }
+    }
+
+    /// Says once that a cell was shown large enough to be judged: its picture is there, and it is at
+    /// least [`MIN_SEEN_POINTS`] wide.
+    pub fn note_seen(
+        &mut self,
+        view: &RunView,
+        key: &CellKey,
+        width_points: f32,
+        out: &mut Vec<Msg>,
+    ) {
+        if width_points < MIN_SEEN_POINTS
+            || self.seen.contains(key)
+            || view
+                .judging
+                .review
+                .is_seen(Some(&view.judging.reviewer), key)
+        {
+            return;
+        }
+        let is_there = self.image_of(view, key).is_some_and(|image| {
+            self.canvas.as_ref().is_some_and(|canvas| {
+                !canvas.has_gpu() || canvas.status(image) == ImageStatus::Shown
+            })
+        });
+        if is_there {
+            self.seen.insert(key.clone());
+            out.push(Msg::Judge(JudgeMsg::Seen(key.clone())));
         }
     }
 

@@ -26,7 +26,9 @@ impl FileDialogs for ScriptedDialogs {
 }
 
 pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
 }
 
 pub fn service_run() -> PathBuf {
@@ -34,7 +36,10 @@ pub fn service_run() -> PathBuf {
 }
 
 pub fn services() -> Services {
-    Services { dialogs: Arc::new(ScriptedDialogs::default()), ..Services::default() }
+    Services {
+        dialogs: Arc::new(ScriptedDialogs::default()),
+        ..Services::default()
+    }
 }
 
 /// The application without a renderer: layout, input and names only.
@@ -46,7 +51,10 @@ pub fn plain(target: Option<PathBuf>) -> Harness<'static, FillAuditApp> {
 
 /// The application with pictures.
 pub fn rendered(size: egui::Vec2, target: Option<PathBuf>) -> Harness<'static, FillAuditApp> {
-    Harness::builder().with_size(size).wgpu().build_eframe(|cc| FillAuditApp::new(cc, target, services()))
+    Harness::builder()
+        .with_size(size)
+        .wgpu()
+        .build_eframe(|cc| FillAuditApp::new(cc, target, services()))
 }
 
 /// Steps until a condition holds; leaves a picture behind and fails if it does not within 30 s.
@@ -75,17 +83,26 @@ pub fn step_until(
 /// Steps until the run is read and every picture on screen is there.
 pub fn settle(harness: &mut Harness<'static, FillAuditApp>) {
     let mut quiet = 0;
-    step_until(harness, "the run is read and its pictures are loaded", |harness| {
-        let is_quiet = !harness.state().is_loading() && harness.state().state().opening.is_none();
-        quiet = if is_quiet { quiet + 1 } else { 0 };
-        quiet > 3
-    });
+    step_until(
+        harness,
+        "the run is read and its pictures are loaded",
+        |harness| {
+            let is_quiet =
+                !harness.state().is_loading() && harness.state().state().opening.is_none();
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            quiet > 3
+        },
+    );
 }
 
 /// Writes a picture where FILL_AUDIT_PICTURES says, for a person to look at.
 pub fn keep_picture(harness: &mut Harness<'static, FillAuditApp>, name: &str) {
     if let Some(folder) = std::env::var_os("FILL_AUDIT_PICTURES") {
         let path = PathBuf::from(folder).join(format!("{name}.png"));
-        harness.render().expect("rendered").save(&path).expect("written");
+        harness
+            .render()
+            .expect("rendered")
+            .save(&path)
+            .expect("written");
     }
 }

@@ -22,11 +22,23 @@ fn arrows_move_through_the_grid_and_enter_shows_one_cell() {
         harness.key_press(key);
         harness.run_steps(2);
     }
-    let selected = harness.state().state().run.as_ref().and_then(|view| view.selected.clone());
-    assert_eq!(selected.map(|key| (key.quant.to_string(), key.guidance.value())), Some(("Q5_K_S".to_owned(), 20.0)));
+    let selected = harness
+        .state()
+        .state()
+        .run
+        .as_ref()
+        .and_then(|view| view.selected.clone());
+    assert_eq!(
+        selected.map(|key| (key.quant.to_string(), key.guidance.value())),
+        Some(("Q5_K_S".to_owned(), 20.0))
+    );
     harness.key_press(Key::Enter);
     harness.run_steps(2);
-    assert!(harness.query_by_label("full screen: Q5_K_S_gs20, done").is_some());
+    assert!(
+        harness
+            .query_by_label("full screen: Q5_K_S_gs20, done")
+            .is_some()
+    );
     harness.key_press(Key::Escape);
     harness.run_steps(2);
     assert!(harness.query_by_label_contains("full screen").is_none());
@@ -34,7 +46,10 @@ fn arrows_move_through_the_grid_and_enter_shows_one_cell() {
 
 #[test]
 fn pictures_of_the_run_page() {
-    for (name, size) in [("run_1280", vec2(1280.0, 800.0)), ("run_3840", vec2(3840.0, 2160.0))] {
+    for (name, size) in [
+        ("run_1280", vec2(1280.0, 800.0)),
+        ("run_3840", vec2(3840.0, 2160.0)),
+    ] {
         let mut harness = rendered(size, Some(service_run()));
         settle(&mut harness);
         keep_picture(&mut harness, name);

@@ -329,7 +329,7 @@ pub fn csv(run: &Run, review: &ReviewState) -> Result<String, ExportError> {
         .map_err(refused)?;
     let nothing = CellReview::default();
     for (cell, state) in &run.cells {
-        let timing = state.timing();
+        let timing = run.timing_of(cell);
         let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
         let fixed = [
             run.cell_name(cell),
@@ -467,8 +467,8 @@ pub fn json(run: &Run, review: &ReviewState) -> Result<String, ExportError> {
             cell: run.cell_name(cell),
             key: cell,
             state: state.word(),
-            wall_secs: state.timing().and_then(|timing| timing.wall_secs),
-            gpu_millis: state.timing().and_then(|timing| timing.gpu_millis),
+            wall_secs: run.timing_of(cell).and_then(|timing| timing.wall_secs),
+            gpu_millis: run.timing_of(cell).and_then(|timing| timing.gpu_millis),
             standing: review.standing(None, cell).word(),
             reviews: review
                 .side_by_side(cell)

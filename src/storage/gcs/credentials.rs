@@ -31,7 +31,9 @@ pub struct Identity {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity").field("words", &self.words).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("words", &self.words)
+            .finish_non_exhaustive()
     }
 }
 
@@ -62,7 +64,10 @@ pub struct Environment {
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Environment")
-            .field("firebase_credentials", &self.firebase_credentials.as_ref().map(|_| "set"))
+            .field(
+                "firebase_credentials",
+                &self.firebase_credentials.as_ref().map(|_| "set"),
+            )
             .field("default_credentials", &self.default_credentials)
             .field("emulator_host", &self.emulator_host)
             .field("on_google", &self.on_google)
@@ -75,14 +80,19 @@ impl Environment {
     pub fn from_process() -> Self {
         let var = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
         let gcloud = dirs::config_dir()
-            .map(|dir| dir.join("gcloud").join("application_default_credentials.json"))
+            .map(|dir| {
+                dir.join("gcloud")
+                    .join("application_default_credentials.json")
+            })
             .filter(|path| path.exists());
         let on_google = ["K_SERVICE", "CLOUD_RUN_JOB", "GCE_METADATA_HOST"]
             .iter()
             .any(|name| var(name).is_some());
         Self {
             firebase_credentials: var("FIREBASE_CREDENTIALS"),
-            default_credentials: var("GOOGLE_APPLICATION_CREDENTIALS").map(PathBuf::from).or(gcloud),
+            default_credentials: var("GOOGLE_APPLICATION_CREDENTIALS")
+                .map(PathBuf::from)
+                .or(gcloud),
             emulator_host: var("STORAGE_EMULATOR_HOST"),
             on_google,
         }
@@ -93,9 +103,15 @@ impl Environment {
     /// # Errors
     /// [`StorageError::Config`] for an emulator's address that cannot be one.
     pub fn endpoint(&self) -> Result<String> {
-        let Some(host) = &self.emulator_host else { return Ok(GOOGLE_ENDPOINT.to_owned()) };
+        let Some(host) = &self.emulator_host else {
+            return Ok(GOOGLE_ENDPOINT.to_owned());
+        };
         let host = host.trim().trim_end_matches('/');
-        let full = if host.contains("://") { host.to_owned() } else { format!("http://{host}") };
+        let full = if host.contains("://") {
+            host.to_owned()
+        } else {
+            format!("http://{host}")
+        };
         let usable = url::Url::parse(&full)
             .is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.host().is_some());
         if usable {
@@ -145,9 +161,16 @@ pub async fn find(
             .map_err(|_| auth(words, "the client refuses it"))?;
         let signer = DefaultBuilder::default().build_signer().ok();
         let signer = signer.map(|s| (s, LinkKind::SignBlob));
-        return Ok(Identity { credentials, signer, words: words.into() });
+        return Ok(Identity {
+            credentials,
+            signer,
+            words: words.into(),
+        });
     }
-    Err(StorageError::Auth { detail: "there are none".into(), remedy: REMEDY.into() })
+    Err(StorageError::Auth {
+        detail: "there are none".into(),
+        remedy: REMEDY.into(),
+    })
 }
 
 fn from_variable(value: &str) -> Result<(Value, String)> {
@@ -168,7 +191,10 @@ fn read_json(path: &Path) -> Result<Value> {
 /// The parser's own message is not shown: it can quote the key.
 fn parse_json(bytes: &[u8], place: &str) -> Result<Value> {
     serde_json::from_slice(bytes).map_err(|e| {
-        auth(place, &format!("is not JSON (line {}, column {})", e.line(), e.column()))
+        auth(
+            place,
+            &format!("is not JSON (line {}, column {})", e.line(), e.column()),
+        )
     })
 }
 
@@ -179,7 +205,9 @@ async fn from_json(json: &Value, place: &str) -> Result<Identity> {
     match kind {
         "service_account" => own_identity(json, place).await,
         "authorized_user" => Ok(Identity {
-            credentials: user_account::Builder::new(json.clone()).build().map_err(refused)?,
+            credentials: user_account::Builder::new(json.clone())
+                .build()
+                .map_err(refused)?,
             signer: None,
             words: format!("a user's login ({place})"),
         }),
@@ -187,33 +215,62 @@ async fn from_json(json: &Value, place: &str) -> Result<Identity> {
             let builder = || impersonated::Builder::new(json.clone());
             Ok(Identity {
                 credentials: builder().with_scopes(scopes).build().map_err(refused)?,
-                signer: builder().build_signer().ok().map(|s| (s, LinkKind::SignBlob)),
+                signer: builder()
+                    .build_signer()
+                    .ok()
+                    .map(|s| (s, LinkKind::SignBlob)),
                 words: format!("an impersonated service account ({place})"),
             })
         }
         "external_account" => {
             // Only the default builder takes these, and it reads the same file from its variable.
-            let credentials =
-                DefaultBuilder::default().with_scopes(scopes).build().map_err(refused)?;
-            Ok(Identity { credentials, signer: None, words: format!("workload identity ({place})") })
+            let credentials = DefaultBuilder::default()
+                .with_scopes(scopes)
+                .build()
+                .map_err(refused)?;
+            Ok(Identity {
+                credentials,
+                signer: None,
+                words: format!("workload identity ({place})"),
+            })
         }
-        other => Err(auth(place, &format!("has the type {other:?}, which is not known"))),
+        other => Err(auth(
+            place,
+            &format!("has the type {other:?}, which is not known"),
+        )),
     }
 }
 
 /// A service account with its own key, tried by signing something: a key that is none fails only then.
 async fn own_identity(json: &Value, place: &str) -> Result<Identity> {
-    for field in ["client_email", "private_key", "private_key_id", "project_id"] {
-        if json.get(field).and_then(Value::as_str).is_none_or(str::is_empty) {
+    for field in [
+        "client_email",
+        "private_key",
+        "private_key_id",
+        "project_id",
+    ] {
+        if json
+            .get(field)
+            .and_then(Value::as_str)
+            .is_none_or(str::is_empty)
+        {
             return Err(auth(place, &format!("has no {field:?}")));
         }
     }
     let unusable = |_| auth(place, "its private key cannot be used");
     let builder = || service_account::Builder::new(json.clone());
     let signer = builder().build_signer().map_err(unusable)?;
-    signer.sign("fill-audit").await.map_err(|_| auth(place, "its private key cannot sign"))?;
-    let credentials = builder().build().map_err(|_| auth(place, "the client refuses it"))?;
-    let email = json.get("client_email").and_then(Value::as_str).unwrap_or_default();
+    signer
+        .sign("fill-audit")
+        .await
+        .map_err(|_| auth(place, "its private key cannot sign"))?;
+    let credentials = builder()
+        .build()
+        .map_err(|_| auth(place, "the client refuses it"))?;
+    let email = json
+        .get("client_email")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     Ok(Identity {
         credentials,
         signer: Some((signer, LinkKind::OwnKey)),
@@ -228,7 +285,10 @@ async fn metadata_server_answers(limits: &Limits) -> bool {
 }
 
 fn auth(place: &str, detail: &str) -> StorageError {
-    StorageError::Auth { detail: format!("{place} {detail}"), remedy: REMEDY.into() }
+    StorageError::Auth {
+        detail: format!("{place} {detail}"),
+        remedy: REMEDY.into(),
+    }
 }
 
 #[cfg(test)]
@@ -237,23 +297,39 @@ mod tests {
     use super::*;
 
     fn variable(value: &str) -> Environment {
-        Environment { firebase_credentials: Some(value.into()), ..Environment::default() }
+        Environment {
+            firebase_credentials: Some(value.into()),
+            ..Environment::default()
+        }
     }
 
     async fn refusal(value: &str) -> String {
         let environment = variable(value);
-        find(None, &environment, &Limits::for_tests()).await.unwrap_err().to_string()
+        find(None, &environment, &Limits::for_tests())
+            .await
+            .unwrap_err()
+            .to_string()
     }
 
     #[tokio::test]
     async fn wrong_credentials_are_named_without_being_quoted() {
-        assert!(refusal("/no/such/file.json").await.contains("/no/such/file.json"));
+        assert!(
+            refusal("/no/such/file.json")
+                .await
+                .contains("/no/such/file.json")
+        );
         let cut = refusal("{\"private_key\": \"SECRET").await;
-        assert!(cut.contains("FIREBASE_CREDENTIALS") && !cut.contains("SECRET"), "{cut}");
+        assert!(
+            cut.contains("FIREBASE_CREDENTIALS") && !cut.contains("SECRET"),
+            "{cut}"
+        );
         let bogus = r#"{"type":"service_account","client_email":"a@b","private_key_id":"1",
             "private_key":"SECRET","project_id":"p"}"#;
         let said = refusal(bogus).await;
-        assert!(said.contains("private key") && !said.contains("SECRET"), "{said}");
+        assert!(
+            said.contains("private key") && !said.contains("SECRET"),
+            "{said}"
+        );
         let lacking = refusal(r#"{"type":"service_account","client_email":"a@b"}"#).await;
         assert!(lacking.contains("private_key"), "{lacking}");
         assert!(refusal(r#"{"type":"other"}"#).await.contains("\"other\""));
@@ -262,7 +338,11 @@ mod tests {
     #[test]
     fn emulator_addresses_are_taken_in_every_usual_form() {
         let endpoint = |host: &str| {
-            Environment { emulator_host: Some(host.into()), ..Environment::default() }.endpoint()
+            Environment {
+                emulator_host: Some(host.into()),
+                ..Environment::default()
+            }
+            .endpoint()
         };
         assert_eq!(endpoint("127.0.0.4").unwrap(), "http://127.0.0.4");
         assert_eq!(endpoint("127.0.0.4:80").unwrap(), "http://127.0.0.4:80");

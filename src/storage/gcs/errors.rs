@@ -35,7 +35,10 @@ pub fn from_crate(error: &(dyn Error + 'static), place: &str) -> StorageError {
                 return offline("the credentials' server", &innermost(current));
             }
             let detail = redact(&found.to_string());
-            return StorageError::Auth { detail, remedy: credentials::REMEDY.into() };
+            return StorageError::Auth {
+                detail,
+                remedy: credentials::REMEDY.into(),
+            };
         }
         if let Some(found) = from_known(current, place) {
             return found;
@@ -72,7 +75,10 @@ fn from_known(error: &(dyn Error + 'static), place: &str) -> Option<StorageError
 fn has_connect_failure(error: &(dyn Error + 'static)) -> bool {
     let mut link = Some(error);
     while let Some(current) = link {
-        if current.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect) {
+        if current
+            .downcast_ref::<reqwest::Error>()
+            .is_some_and(reqwest::Error::is_connect)
+        {
             return true;
         }
         link = current.source();
@@ -98,13 +104,15 @@ pub fn from_status(
         403 if !rate_limited => StorageError::Forbidden {
             place,
             detail,
-            remedy: "the role Storage Object User on the bucket (Storage Object Viewer to read only)"
-                .into(),
+            remedy:
+                "the role Storage Object User on the bucket (Storage Object Viewer to read only)"
+                    .into(),
         },
         404 => StorageError::NotFound { place },
-        304 | 412 => {
-            StorageError::Precondition { place, expected: "what was last seen".into() }
-        }
+        304 | 412 => StorageError::Precondition {
+            place,
+            expected: "what was last seen".into(),
+        },
         403 | 408 | 429 | 500..=599 => StorageError::Transient {
             place,
             detail,
@@ -113,7 +121,11 @@ pub fn from_status(
                 .and_then(|v| v.trim().parse::<u64>().ok())
                 .map(|secs| Duration::from_secs(secs.min(3600))),
         },
-        _ => StorageError::Refused { place, status, detail },
+        _ => StorageError::Refused {
+            place,
+            status,
+            detail,
+        },
     }
 }
 
@@ -133,7 +145,11 @@ fn server_words(status: u16, body: &[u8]) -> String {
             })
         })
         .unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-    if words.trim().is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {}", redact(&words)) }
+    if words.trim().is_empty() {
+        format!("HTTP {status}")
+    } else {
+        format!("HTTP {status}: {}", redact(&words))
+    }
 }
 
 /// The deepest source's words, which name the cause; the outer ones may hold whole addresses.
@@ -158,7 +174,10 @@ pub fn transient(place: &str, detail: &str) -> StorageError {
 }
 
 fn offline(place: &str, detail: &str) -> StorageError {
-    StorageError::Offline { place: place.to_owned(), detail: detail.to_owned() }
+    StorageError::Offline {
+        place: place.to_owned(),
+        detail: detail.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -37,7 +37,10 @@ impl Gcs {
     pub(super) async fn list_page(&self, query: &ListQuery) -> Result<ListPage> {
         let mut params = vec![
             ("prefix", query.prefix.clone()),
-            ("fields", format!("items({OBJECT_FIELDS}),prefixes,nextPageToken")),
+            (
+                "fields",
+                format!("items({OBJECT_FIELDS}),prefixes,nextPageToken"),
+            ),
         ];
         if query.by_folder {
             params.push(("delimiter", "/".to_owned()));
@@ -69,7 +72,9 @@ impl Gcs {
     pub(super) async fn object_meta(&self, name: &ObjectName) -> Result<ObjectMeta> {
         let place = self.place_of(name);
         let params = [("fields", OBJECT_FIELDS.to_owned())];
-        let (_, body) = self.call(Method::GET, &self.object_url(name), &params, &place).await?;
+        let (_, body) = self
+            .call(Method::GET, &self.object_url(name), &params, &place)
+            .await?;
         let wire: WireObject = parse(&body, &place)?;
         if wire.name != name.as_str() {
             return Err(StorageError::Corrupt {
@@ -91,7 +96,8 @@ impl Gcs {
             Precondition::Generation(g) => vec![("ifGenerationMatch", g.to_string())],
         };
         let place = self.place_of(name);
-        self.call(Method::DELETE, &self.object_url(name), &params, &place).await?;
+        self.call(Method::DELETE, &self.object_url(name), &params, &place)
+            .await?;
         Ok(())
     }
 
@@ -102,12 +108,21 @@ impl Gcs {
     pub async fn server_time(&self) -> Result<SystemTime> {
         let url = format!("{}/storage/v1/b/{}/o", self.endpoint, self.bucket);
         let place = format!("the clock of {}", self.endpoint);
-        let params = [("maxResults", "1".to_owned()), ("fields", "kind".to_owned())];
+        let params = [
+            ("maxResults", "1".to_owned()),
+            ("fields", "kind".to_owned()),
+        ];
         let (headers, _) = self.call(Method::GET, &url, &params, &place).await?;
-        let date = headers.get("date").and_then(|v| v.to_str().ok()).unwrap_or_default();
-        jiff::fmt::rfc2822::parse(date).map(|zoned| zoned.timestamp().into()).map_err(|_| {
-            StorageError::Corrupt { place, detail: format!("unreadable Date header {date:?}") }
-        })
+        let date = headers
+            .get("date")
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default();
+        jiff::fmt::rfc2822::parse(date)
+            .map(|zoned| zoned.timestamp().into())
+            .map_err(|_| StorageError::Corrupt {
+                place,
+                detail: format!("unreadable Date header {date:?}"),
+            })
     }
 
     /// Whether the bucket itself is there.
@@ -118,7 +133,9 @@ impl Gcs {
         let url = format!("{}/storage/v1/b/{}", self.endpoint, self.bucket);
         let place = format!("bucket gs://{}", self.bucket);
         let params = [("fields", "name".to_owned())];
-        self.call(Method::GET, &url, &params, &place).await.map(|_| ())
+        self.call(Method::GET, &url, &params, &place)
+            .await
+            .map(|_| ())
     }
 
     /// Whether anyone may read `url` without credentials. Any other answer than 200 is a no.
@@ -215,7 +232,10 @@ impl Gcs {
             .map_err(|e| errors::from_reqwest(&e, place))?;
         let status = answer.status();
         let headers = answer.headers().clone();
-        let body = answer.bytes().await.map_err(|e| errors::from_reqwest(&e, place))?;
+        let body = answer
+            .bytes()
+            .await
+            .map_err(|e| errors::from_reqwest(&e, place))?;
         if status.is_success() {
             return Ok((headers, body.to_vec()));
         }

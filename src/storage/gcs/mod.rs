@@ -25,7 +25,7 @@ use google_cloud_storage::read_resume_policy::NeverResume;
 use google_cloud_storage::retry_policy::RetryableErrors;
 
 use super::store::{Link, LinkKind, ListPage, ListQuery, OnBytes};
-use super::{ObjectMeta, ObjectName, Precondition, Result, Store, StorageError};
+use super::{ObjectMeta, ObjectName, Precondition, Result, StorageError, Store};
 pub use credentials::{Environment, Identity};
 pub use limits::Limits;
 
@@ -145,8 +145,11 @@ impl Gcs {
                 remedy: sign::REMEDY.into(),
             });
         };
-        let longest =
-            if *kind == LinkKind::OwnKey { OWN_KEY_LIFETIME } else { SIGN_BLOB_LIFETIME };
+        let longest = if *kind == LinkKind::OwnKey {
+            OWN_KEY_LIFETIME
+        } else {
+            SIGN_BLOB_LIFETIME
+        };
         let lifetime = lifetime.min(longest);
         let now = (self.clock)();
         let request = sign::Request {
@@ -159,15 +162,21 @@ impl Gcs {
             query: &[],
         };
         let work = sign::v4_url(signer, &request);
-        let url = tokio::time::timeout(self.limits.idle, work).await.unwrap_or_else(|_elapsed| {
-            Err(StorageError::Transient {
-                place: "signing".into(),
-                detail: format!("no answer within {:?}", self.limits.idle),
-                attempts: 1,
-                retry_after: None,
-            })
-        })?;
-        Ok(Link { url, kind: *kind, expires_at: Some(now + lifetime) })
+        let url = tokio::time::timeout(self.limits.idle, work)
+            .await
+            .unwrap_or_else(|_elapsed| {
+                Err(StorageError::Transient {
+                    place: "signing".into(),
+                    detail: format!("no answer within {:?}", self.limits.idle),
+                    attempts: 1,
+                    retry_after: None,
+                })
+            })?;
+        Ok(Link {
+            url,
+            kind: *kind,
+            expires_at: Some(now + lifetime),
+        })
     }
 
     async fn link_by_first_way(&self, name: &ObjectName, lifetime: Duration) -> Result<Link> {
@@ -188,7 +197,11 @@ impl Gcs {
         };
         let url = sign::plain_url(&self.endpoint, &self.bucket, name.as_str());
         if self.is_public(&url).await? {
-            return Ok(Link { url, kind: LinkKind::Public, expires_at: None });
+            return Ok(Link {
+                url,
+                kind: LinkKind::Public,
+                expires_at: None,
+            });
         }
         Err(StorageError::Forbidden {
             place: self.place_of(name),
@@ -199,7 +212,10 @@ impl Gcs {
 }
 
 fn check_bucket(bucket: &str) -> Result<String> {
-    let bare = bucket.trim().trim_start_matches("gs://").trim_end_matches('/');
+    let bare = bucket
+        .trim()
+        .trim_start_matches("gs://")
+        .trim_end_matches('/');
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
     if (3..=222).contains(&bare.len()) && bare.chars().all(legal) && !bare.contains("..") {
         Ok(bare.to_owned())
@@ -270,11 +286,7 @@ impl Store for Gcs {
         self.delete_object(name, condition).boxed()
     }
 
-    fn link<'a>(
-        &'a self,
-        name: &'a ObjectName,
-        lifetime: Duration,
-    ) -> BoxFuture<'a, Result<Link>> {
+    fn link<'a>(&'a self, name: &'a ObjectName, lifetime: Duration) -> BoxFuture<'a, Result<Link>> {
         self.link_by_first_way(name, lifetime).boxed()
     }
 }
@@ -285,7 +297,12 @@ mod tests {
 
     #[test]
     fn bucket_names_lose_their_scheme_and_wrong_ones_are_named() {
-        assert_eq!(check_bucket("gs://demo.firebasestorage.app/").ok().as_deref(), Some("demo.firebasestorage.app"));
+        assert_eq!(
+            check_bucket("gs://demo.firebasestorage.app/")
+                .ok()
+                .as_deref(),
+            Some("demo.firebasestorage.app")
+        );
         for wrong in ["", "a", "UPPER.case", "a b c", "../../x"] {
             assert!(check_bucket(wrong).is_err(), "{wrong}");
         }

@@ -31,7 +31,9 @@ impl Gcs {
             if got == wanted {
                 return Ok(());
             }
-            tokio::fs::remove_file(part).await.map_err(StorageError::io("removing", part))?;
+            tokio::fs::remove_file(part)
+                .await
+                .map_err(StorageError::io("removing", part))?;
             if last_try {
                 return Err(StorageError::Corrupt {
                     place,
@@ -66,14 +68,29 @@ impl Gcs {
             if !error.is_retryable() {
                 return Err(error);
             }
-            fruitless = if transfer.have_bytes > before { 1 } else { fruitless + 1 };
-            let most = if error.is_offline() { 2 } else { self.limits.attempts };
+            fruitless = if transfer.have_bytes > before {
+                1
+            } else {
+                fruitless + 1
+            };
+            let most = if error.is_offline() {
+                2
+            } else {
+                self.limits.attempts
+            };
             let wait = retry::pause(&self.limits, fruitless, &error);
             if fruitless >= most || requests >= most_requests || wait > self.limits.total {
-                return Err(retry::with_attempts(error, requests.min(u64::from(u32::MAX)) as u32));
+                return Err(retry::with_attempts(
+                    error,
+                    requests.min(u64::from(u32::MAX)) as u32,
+                ));
             }
-            tokio::time::sleep(if transfer.have_bytes > before { self.limits.backoff / 8 } else { wait })
-                .await;
+            tokio::time::sleep(if transfer.have_bytes > before {
+                self.limits.backoff / 8
+            } else {
+                wait
+            })
+            .await;
         }
         transfer.flush(part).await?;
         Ok(transfer.crc)
@@ -107,7 +124,10 @@ impl Gcs {
                 transfer.restart().await;
                 return Err(StorageError::Corrupt {
                     place: place.to_owned(),
-                    detail: format!("it is longer than the {} bytes of the list", meta.size_bytes),
+                    detail: format!(
+                        "it is longer than the {} bytes of the list",
+                        meta.size_bytes
+                    ),
                 });
             }
             transfer.append(&chunk).await?;
@@ -127,7 +147,10 @@ impl Gcs {
         if transfer.have_bytes < meta.size_bytes {
             return Err(errors::transient(
                 place,
-                &format!("cut after {} of {} bytes", transfer.have_bytes, meta.size_bytes),
+                &format!(
+                    "cut after {} of {} bytes",
+                    transfer.have_bytes, meta.size_bytes
+                ),
             ));
         }
         Ok(())
@@ -221,9 +244,16 @@ impl Transfer {
         } else {
             options.write(true).truncate(true);
         }
-        let mut file = options.open(part).await.map_err(StorageError::io("opening", part))?;
+        let mut file = options
+            .open(part)
+            .await
+            .map_err(StorageError::io("opening", part))?;
         file.set_max_buf_size(256 * 1024);
-        Ok(Self { file, have_bytes, crc })
+        Ok(Self {
+            file,
+            have_bytes,
+            crc,
+        })
     }
 
     async fn append(&mut self, chunk: &[u8]) -> Result<()> {
@@ -237,7 +267,10 @@ impl Transfer {
     }
 
     async fn flush(&mut self, part: &Path) -> Result<()> {
-        self.file.flush().await.map_err(StorageError::io("writing", part))
+        self.file
+            .flush()
+            .await
+            .map_err(StorageError::io("writing", part))
     }
 
     /// Forgets what was read. A failure to do so is found by the checksum of the next try.

@@ -20,12 +20,21 @@ where
             Err(error) => error,
         };
         // A machine without a network should say so at once: one more try, not five.
-        let most = if error.is_offline() { limits.attempts.min(2) } else { limits.attempts };
+        let most = if error.is_offline() {
+            limits.attempts.min(2)
+        } else {
+            limits.attempts
+        };
         let wait = pause(limits, attempt, &error);
         if attempt >= most || started.elapsed() + wait > limits.total {
             return Err(with_attempts(error, attempt));
         }
-        tracing::debug!(attempt, kind = error.kind(), wait_millis = wait.as_millis() as u64, "trying again");
+        tracing::debug!(
+            attempt,
+            kind = error.kind(),
+            wait_millis = wait.as_millis() as u64,
+            "trying again"
+        );
         tokio::time::sleep(wait).await;
         attempt += 1;
     }
@@ -33,9 +42,14 @@ where
 
 /// How long to wait after failed attempt number `attempt`.
 pub fn pause(limits: &Limits, attempt: u32, error: &StorageError) -> Duration {
-    let backoff = limits.backoff.saturating_mul(1 << (attempt.saturating_sub(1)).min(6));
+    let backoff = limits
+        .backoff
+        .saturating_mul(1 << (attempt.saturating_sub(1)).min(6));
     match error {
-        StorageError::Transient { retry_after: Some(asked), .. } => backoff.max(*asked),
+        StorageError::Transient {
+            retry_after: Some(asked),
+            ..
+        } => backoff.max(*asked),
         _ => backoff,
     }
 }
@@ -43,9 +57,17 @@ pub fn pause(limits: &Limits, attempt: u32, error: &StorageError) -> Duration {
 /// The same error with the number of attempts that were made.
 pub fn with_attempts(error: StorageError, made: u32) -> StorageError {
     match error {
-        StorageError::Transient { place, detail, retry_after, .. } => {
-            StorageError::Transient { place, detail, attempts: made, retry_after }
-        }
+        StorageError::Transient {
+            place,
+            detail,
+            retry_after,
+            ..
+        } => StorageError::Transient {
+            place,
+            detail,
+            attempts: made,
+            retry_after,
+        },
         other => other,
     }
 }

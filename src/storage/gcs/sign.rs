@@ -19,8 +19,11 @@ use super::super::{Result, StorageError};
 pub const REMEDY: &str = "a service account key in FIREBASE_CREDENTIALS, or the role Service Account \
                           Token Creator (iam.serviceAccounts.signBlob) on the account itself";
 
-const UNRESERVED: AsciiSet =
-    NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+const UNRESERVED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~');
 const PATH: AsciiSet = UNRESERVED.remove(b'/');
 
 /// What is to be signed.
@@ -48,7 +51,10 @@ pub struct Request<'a> {
 /// [`StorageError::Forbidden`] or [`StorageError::Auth`] if the signer cannot; with a key that is no key this
 /// is the first moment at which it shows.
 pub async fn v4_url(signer: &Signer, request: &Request<'_>) -> Result<String> {
-    let email = signer.client_email().await.map_err(|e| signing_failed(&e))?;
+    let email = signer
+        .client_email()
+        .await
+        .map_err(|e| signing_failed(&e))?;
     let at = jiff::Timestamp::try_from(request.now).map_err(|e| StorageError::Config {
         problem: format!("the clock cannot be used: {e}"),
         place: "system time".into(),
@@ -56,8 +62,11 @@ pub async fn v4_url(signer: &Signer, request: &Request<'_>) -> Result<String> {
     })?;
     let stamp = at.strftime("%Y%m%dT%H%M%SZ").to_string();
     let scope = format!("{}/auto/storage/goog4_request", at.strftime("%Y%m%d"));
-    let mut query: BTreeMap<String, String> =
-        request.query.iter().map(|(k, v)| (encode_all(k), encode_all(v))).collect();
+    let mut query: BTreeMap<String, String> = request
+        .query
+        .iter()
+        .map(|(k, v)| (encode_all(k), encode_all(v)))
+        .collect();
     for (key, value) in [
         ("X-Goog-Algorithm", "GOOG4-RSA-SHA256"),
         ("X-Goog-Credential", &format!("{email}/{scope}")),
@@ -69,15 +78,27 @@ pub async fn v4_url(signer: &Signer, request: &Request<'_>) -> Result<String> {
     }
     let query: Vec<String> = query.into_iter().map(|(k, v)| format!("{k}={v}")).collect();
     let query = query.join("&");
-    let path = format!("/{}/{}", request.bucket, utf8_percent_encode(request.name, &PATH));
+    let path = format!(
+        "/{}/{}",
+        request.bucket,
+        utf8_percent_encode(request.name, &PATH)
+    );
     let host = host_of(request.endpoint);
-    let canonical =
-        format!("{}\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD", request.method);
+    let canonical = format!(
+        "{}\n{path}\n{query}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD",
+        request.method
+    );
     let digest = hex(&Sha256::digest(canonical.as_bytes()));
     let to_sign = format!("GOOG4-RSA-SHA256\n{stamp}\n{scope}\n{digest}");
-    let signature = signer.sign(to_sign.as_str()).await.map_err(|e| signing_failed(&e))?;
+    let signature = signer
+        .sign(to_sign.as_str())
+        .await
+        .map_err(|e| signing_failed(&e))?;
     let endpoint = request.endpoint.trim_end_matches('/');
-    Ok(format!("{endpoint}{path}?{query}&X-Goog-Signature={}", hex(&signature)))
+    Ok(format!(
+        "{endpoint}{path}?{query}&X-Goog-Signature={}",
+        hex(&signature)
+    ))
 }
 
 /// The address of an object without any signature.
@@ -92,16 +113,20 @@ pub fn encode_all(text: &str) -> String {
 }
 
 fn host_of(endpoint: &str) -> String {
-    let bare = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let bare = endpoint
+        .split_once("://")
+        .map_or(endpoint, |(_, rest)| rest);
     bare.trim_end_matches('/').to_owned()
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 fn signing_failed(error: &SigningError) -> StorageError {
@@ -113,7 +138,9 @@ fn signing_failed(error: &SigningError) -> StorageError {
         };
     }
     let chain = innermost(error);
-    if error.is_transport() && !chain.contains("403") && !chain.to_lowercase().contains("permission")
+    if error.is_transport()
+        && !chain.contains("403")
+        && !chain.to_lowercase().contains("permission")
     {
         return StorageError::Transient {
             place: "signBlob".into(),
@@ -122,7 +149,11 @@ fn signing_failed(error: &SigningError) -> StorageError {
             retry_after: None,
         };
     }
-    StorageError::Forbidden { place: "signing links".into(), detail: chain, remedy: REMEDY.into() }
+    StorageError::Forbidden {
+        place: "signing links".into(),
+        detail: chain,
+        remedy: REMEDY.into(),
+    }
 }
 
 fn innermost(error: &SigningError) -> String {

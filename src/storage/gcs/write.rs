@@ -18,7 +18,9 @@ impl Gcs {
         let crc = crc32c::crc32c(&content);
         let content = &content;
         retry::retry(&self.limits, |attempt| async move {
-            let result = self.write_once(name, content.clone(), crc, condition, place).await;
+            let result = self
+                .write_once(name, content.clone(), crc, condition, place)
+                .await;
             match result {
                 Err(StorageError::Precondition { .. }) => {
                     // After a lost answer, the object that stands in the way may be the one just written.
@@ -68,7 +70,11 @@ impl Gcs {
         };
         // A slow line needs time in proportion to the size; a stalled one must still end.
         let carried = size_bytes / self.limits.slowest_bytes_per_sec.max(1);
-        let pieces = if resumable { self.limits.total } else { std::time::Duration::ZERO };
+        let pieces = if resumable {
+            self.limits.total
+        } else {
+            std::time::Duration::ZERO
+        };
         let limit = self.limits.idle + pieces + std::time::Duration::from_secs(carried);
         let object = match tokio::time::timeout(limit, request.send_unbuffered()).await {
             Err(_) => {
@@ -99,7 +105,11 @@ impl Gcs {
 }
 
 fn content_type(file_name: &str) -> &'static str {
-    match file_name.rsplit_once('.').map(|(_, end)| end.to_ascii_lowercase()).as_deref() {
+    match file_name
+        .rsplit_once('.')
+        .map(|(_, end)| end.to_ascii_lowercase())
+        .as_deref()
+    {
         Some("png") => "image/png",
         Some("jpg" | "jpeg") => "image/jpeg",
         Some("webp") => "image/webp",
