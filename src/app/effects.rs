@@ -1,6 +1,7 @@
 //! Performs effects: files and runs on threads of their own; what comes of them is sent as events.
 
 use super::dialogs::{FileDialogs, SystemDialogs};
+use super::lab_effects;
 use crate::audit::run_folder::{self, Verification};
 use crate::model::run::{CellState, Run};
 use crate::state::settings::Settings;
@@ -111,6 +112,20 @@ impl Performer {
                     .map_err(|error| error.to_string());
                 outbox.send(Event::RunOpened { dir, result });
             }),
+            Effect::LoadRunMask {
+                dir,
+                generation,
+                document,
+            } => {
+                spawn(&outbox.clone(), "read a mask", move || {
+                    let result = lab_effects::run_mask(&dir, &document).map(Arc::new);
+                    outbox.send(Event::RunMask {
+                        dir,
+                        generation,
+                        result,
+                    });
+                });
+            }
             Effect::ListInbox(dir) => spawn(&outbox.clone(), "list runs", move || {
                 outbox.send(Event::InboxListed(list_runs(&dir)));
             }),

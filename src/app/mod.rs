@@ -2,6 +2,7 @@
 
 pub mod dialogs;
 mod effects;
+mod lab_effects;
 mod window;
 
 pub use effects::{Performer, Services};
@@ -42,7 +43,7 @@ impl FillAuditApp {
         crate::ui::theme::install_fonts(&cc.egui_ctx);
         let ctx = cc.egui_ctx.clone();
         let wake = Arc::new(move || ctx.request_repaint());
-        let decode = Arc::new(effects::decode);
+        let decode: Arc<crate::ui::canvas::Decode> = Arc::new(effects::decode);
         let options = CanvasOptions {
             budget_bytes: u64::from(settings.picture_budget_mib) << 20,
             ..CanvasOptions::default()
@@ -50,7 +51,7 @@ impl FillAuditApp {
         let canvas = Canvas::new(
             &cc.egui_ctx,
             cc.wgpu_render_state.as_ref(),
-            decode,
+            &decode,
             &options,
         );
         let (performer, events) = Performer::new(services, wake);

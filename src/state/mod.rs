@@ -6,6 +6,7 @@
 pub mod command;
 pub mod compose;
 pub mod judging;
+pub mod lab;
 pub mod look;
 pub mod pivot;
 pub mod run_view;
@@ -19,15 +20,17 @@ use crate::model::cell::CellKey;
 use crate::model::review::event::{Event as ReviewEvent, EventId, Mark};
 use crate::model::review::export::Format;
 use crate::model::review::select::{Filter, SortBy};
-use crate::model::run::{CellState, Run};
+use crate::model::run::{CellState, Run, RunDocument};
 use command::Command;
 use compose::{ComposeForm, Estimate, FieldProblem, RunRequest};
 use judging::{EventSource, SystemSource};
+use lab::mask_field::MaskField;
 use look::Look;
 use pivot::Pivot;
 use run_view::{LiveRun, RunView};
 use settings::Settings;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The five pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -197,6 +200,15 @@ pub enum Event {
         /// The run, or why it could not be read.
         result: Result<Box<Run>, String>,
     },
+    /// The mask of an open run was read and measured.
+    RunMask {
+        /// The run's folder.
+        dir: PathBuf,
+        /// The opening that asked for it, [`RunView::generation`].
+        generation: u64,
+        /// The field, or why there is none.
+        result: Result<Arc<MaskField>, String>,
+    },
     /// The runs' folder was read.
     InboxListed(Vec<InboxEntry>),
     /// A folder was chosen.
@@ -281,6 +293,15 @@ pub enum FolderFor {
 pub enum Effect {
     /// Read a run.
     OpenRun(PathBuf),
+    /// Read and measure the mask of an open run.
+    LoadRunMask {
+        /// The run's folder.
+        dir: PathBuf,
+        /// Comes back with the result.
+        generation: u64,
+        /// What the mask is cleaned by and where it lies.
+        document: Box<RunDocument>,
+    },
     /// Read the runs' folder.
     ListInbox(PathBuf),
     /// Ask for a folder.

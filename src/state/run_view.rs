@@ -1,6 +1,7 @@
 //! The Run page: the open run, where one is in it, how it is looked at, and what is arriving.
 
 use super::judging::Judging;
+use super::lab::mask_field::MaskField;
 use super::look::{Compare, Look, Reference, ViewRequest};
 use super::pivot::{Grid, Pivot, Strip};
 use crate::model::cell::CellKey;
@@ -9,6 +10,7 @@ use crate::model::matrix::Axis;
 use crate::model::review::select::{self, SortBy};
 use crate::model::run::{CellState, Run};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What is under way on this run.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +78,8 @@ pub struct RunView {
     pub judging: Judging,
     /// Counts how often the run was read; pictures of an older reading are dropped.
     pub generation: u64,
+    /// Distances to the run's cleaned mask, once they are there; none without a session.
+    pub mask_field: Option<Arc<MaskField>>,
 }
 
 impl RunView {
@@ -106,6 +110,7 @@ impl RunView {
             live: None,
             judging: Judging::new(reviewer),
             generation,
+            mask_field: None,
         }
     }
 

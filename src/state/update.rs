@@ -5,6 +5,7 @@ use super::look::{self, Channel, Compare, Metric, Overlay, Reference, ViewReques
 use super::run_view::RunView;
 use super::{AppState, Effect, Event, FolderFor, Msg, Page, update_judging};
 use crate::model::ids::ReviewerId;
+use crate::model::run::RunDocument;
 use std::path::PathBuf;
 
 /// How the message begins that stays until the disk takes verdicts again.
@@ -268,6 +269,19 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
     Vec::new()
 }
 
+/// Asks for the mask of the open run, if it has one that was not read yet.
+fn load_mask(state: &AppState) -> Vec<Effect> {
+    let Some(view) = state.run.as_ref().filter(|view| view.mask_field.is_none()) else {
+        return Vec::new();
+    };
+    let load = |document: &RunDocument| Effect::LoadRunMask {
+        dir: view.dir.clone(),
+        generation: view.generation,
+        document: Box::new(document.clone()),
+    };
+    view.run.document().map(load).into_iter().collect()
+}
+
 fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
     match event {
         Event::RunOpened { dir, result } => {
@@ -293,6 +307,22 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                     return vec![Effect::ReadJournals(dir)];
                 }
                 (Err(problem), _) => state.toast(problem, true),
+            }
+            load_mask(state)
+        }
+        Event::RunMask {
+            dir,
+            generation,
+            result,
+        } => {
+            let asked = |view: &&mut RunView| view.dir == dir && view.generation == generation;
+            if let Some(view) = state.run.as_mut().filter(asked) {
+                match result {
+                    Ok(field) => view.mask_field = Some(field),
+                    Err(problem) => {
+                        state.toast(format!("mask views are off: {problem}"), true);
+                    }
+                }
             }
             Vec::new()
         }
