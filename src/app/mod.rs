@@ -3,11 +3,14 @@
 pub mod dialogs;
 mod effects;
 mod lab_effects;
+mod lab_session;
+mod lab_tuning;
 mod window;
 
 pub use effects::{Performer, Services};
 pub use window::{WindowError, open_window};
 
+use crate::state::lab::LabMsg;
 use crate::state::settings::Settings;
 use crate::state::{AppState, Effect, Event, Msg, Page, update};
 use crate::ui::canvas::{Canvas, CanvasOptions};
@@ -110,6 +113,14 @@ impl FillAuditApp {
         let dropped = ctx.input(|input| input.raw.dropped_files.clone());
         if let Some(file) = dropped.first() {
             let path = file.path();
+            if self.state.page == Page::MaskLab && path.is_file() && self.state.lab.is_some() {
+                self.messages.push(Msg::Lab(LabMsg::LoadMask(path.to_owned())));
+                return;
+            }
+            if self.state.page == Page::MaskLab && path.is_dir() {
+                self.messages.push(Msg::Lab(LabMsg::OpenSession(path.to_owned())));
+                return;
+            }
             let dir = if path.is_dir() {
                 Some(path)
             } else {

@@ -25,6 +25,8 @@ use command::Command;
 use compose::{ComposeForm, Estimate, FieldProblem, RunRequest};
 use judging::{EventSource, SystemSource};
 use lab::mask_field::MaskField;
+use lab::rerun::ExtendRun;
+use lab::{LabEffect, LabEvent, LabMsg, LabView};
 use look::Look;
 use pivot::Pivot;
 use run_view::{LiveRun, RunView};
@@ -105,6 +107,10 @@ pub struct AppState {
     pub inbox: Vec<InboxEntry>,
     /// What is typed into the inbox' search.
     pub inbox_search: String,
+    /// The session in the mask lab.
+    pub lab: Option<LabView>,
+    /// The session that is being read for the lab, by its opening.
+    pub lab_opening: Option<u64>,
     /// The form of a new run.
     pub compose: ComposeForm,
     /// What keeps the form from being a run.
@@ -159,6 +165,8 @@ pub enum Msg {
     SetSettings(Box<Settings>),
     /// Something about verdicts.
     Judge(JudgeMsg),
+    /// Something in the mask lab.
+    Lab(LabMsg),
 }
 
 /// What a panel says about verdicts; keys are [`Command`]s.
@@ -209,6 +217,8 @@ pub enum Event {
         /// The field, or why there is none.
         result: Result<Arc<MaskField>, String>,
     },
+    /// Something of the mask lab ended.
+    Lab(LabEvent),
     /// The runs' folder was read.
     InboxListed(Vec<InboxEntry>),
     /// A folder was chosen.
@@ -286,6 +296,10 @@ pub enum FolderFor {
     Models,
     /// Where runs are kept.
     Runs,
+    /// The session to open in the lab.
+    Lab,
+    /// Where to save the lab's session.
+    LabSession,
 }
 
 /// What [`update`] cannot do itself.
@@ -302,6 +316,10 @@ pub enum Effect {
         /// What the mask is cleaned by and where it lies.
         document: Box<RunDocument>,
     },
+    /// Something for the mask lab.
+    Lab(LabEffect),
+    /// Run cells of a run again with another recipe.
+    ExtendRun(Box<ExtendRun>),
     /// Read the runs' folder.
     ListInbox(PathBuf),
     /// Ask for a folder.
@@ -383,6 +401,11 @@ impl AppState {
             is_error,
             id: self.next_id,
         });
+    }
+
+    /// Whether a run is open whose session is known.
+    pub fn has_own_run(&self) -> bool {
+        self.run.as_ref().is_some_and(|view| view.run.document().is_some())
     }
 
     /// Whether a run is being made.

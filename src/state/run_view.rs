@@ -6,6 +6,7 @@ use super::look::{Compare, Look, Reference, ViewRequest};
 use super::pivot::{Grid, Pivot, Strip};
 use crate::model::cell::CellKey;
 use crate::model::ids::ReviewerId;
+use crate::model::mask_recipe::MaskRecipe;
 use crate::model::matrix::Axis;
 use crate::model::review::select::{self, SortBy};
 use crate::model::run::{CellState, Run};
@@ -80,6 +81,8 @@ pub struct RunView {
     pub generation: u64,
     /// Distances to the run's cleaned mask, once they are there; none without a session.
     pub mask_field: Option<Arc<MaskField>>,
+    /// A recipe that the lab handed over, for cells that are run again.
+    pub lab_recipe: Option<MaskRecipe>,
 }
 
 impl RunView {
@@ -111,6 +114,7 @@ impl RunView {
             judging: Judging::new(reviewer),
             generation,
             mask_field: None,
+            lab_recipe: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The one place that changes [`AppState`].
 
 use super::command::Command;
+use super::lab::{self, LabMsg};
 use super::look::{self, Channel, Compare, Metric, Overlay, Reference, ViewRequest};
 use super::run_view::RunView;
 use super::{AppState, Effect, Event, FolderFor, Msg, Page, update_judging};
@@ -16,6 +17,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Command(command) => on_command(state, command),
         Msg::Event(event) => on_event(state, event),
+        Msg::Lab(msg) => lab::on_msg(state, msg),
         Msg::Select(key) => {
             if let Some(view) = &mut state.run {
                 view.select(key);
@@ -45,6 +47,9 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Open(dir) => open(state, dir),
+        Msg::HoldReference(is_held) if state.page == Page::MaskLab => {
+            lab::hold_other(state, is_held)
+        }
         Msg::HoldReference(is_held) => {
             if let Some(view) = &mut state.run {
                 view.is_reference_held = is_held;
@@ -77,7 +82,7 @@ fn open(state: &mut AppState, dir: PathBuf) -> Vec<Effect> {
     vec![Effect::OpenRun(dir)]
 }
 
-fn check_form(state: &mut AppState) -> Vec<Effect> {
+pub(super) fn check_form(state: &mut AppState) -> Vec<Effect> {
     match state.compose.request() {
         Ok(request) => {
             state.compose_problems.clear();
@@ -92,12 +97,20 @@ fn check_form(state: &mut AppState) -> Vec<Effect> {
 }
 
 fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
+    if state.page == Page::MaskLab
+        && let Some(effects) = lab::on_command(state, command)
+    {
+        return effects;
+    }
     match command {
         Command::GoTo(page) => {
             state.page = page;
             match page {
                 Page::Inbox => vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))],
                 Page::Compose => check_form(state),
+                Page::MaskLab if state.lab.is_none() && state.has_own_run() => {
+                    lab::on_msg(state, LabMsg::OpenRun)
+                }
                 _ => Vec::new(),
             }
         }
@@ -326,6 +339,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             }
             Vec::new()
         }
+        Event::Lab(event) => lab::on_event(state, event),
         Event::InboxListed(entries) => {
             state.inbox = entries;
             Vec::new()
@@ -334,6 +348,8 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             let text = dir.display().to_string();
             match purpose {
                 FolderFor::Run => return open(state, dir),
+                FolderFor::Lab => return lab::on_msg(state, LabMsg::OpenSession(dir)),
+                FolderFor::LabSession => return lab::save_in(state, dir),
                 FolderFor::Session => state.compose.session_dir = text,
                 FolderFor::Models => state.compose.models_dir = text,
                 FolderFor::Runs => state.compose.runs_dir = text,

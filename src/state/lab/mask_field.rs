@@ -1,5 +1,6 @@
 //! The mask of an open run as the canvas needs it: distances to the cleaned mask over the whole picture.
 
+use crate::imaging::mask::binary;
 use crate::imaging::mask::{DistanceField, ProcessedMask, process};
 use crate::imaging::resize::resize_area;
 use crate::imaging::{GrayImage, ImagingError};
@@ -50,7 +51,7 @@ impl MaskField {
         region: PixelBox,
         inference_size: (u32, u32),
     ) -> Result<Self, ImagingError> {
-        let small = inference_mask(raw, region, inference_size)?;
+        let small = inference_mask(raw, region_of(region), inference_size)?;
         let mask = process(&small, recipe);
         let field = DistanceField::to_white(&mask.cleaned);
         let (size, distance_px) = laid_over(&field, region, raw.dimensions());
@@ -64,13 +65,18 @@ impl MaskField {
     }
 }
 
+/// The same box in the type of the pixels' functions.
+pub const fn region_of(PixelBox { x, y, width, height }: PixelBox) -> binary::PixelBox {
+    binary::PixelBox { x, y, width, height }
+}
+
 /// The part of a raw mask that the model is given, at inference size by area, not yet thresholded.
 ///
 /// # Errors
 /// When the region has no pixels or does not lie in the mask.
 pub fn inference_mask(
     raw: &GrayImage,
-    region: PixelBox,
+    region: binary::PixelBox,
     (width, height): (u32, u32),
 ) -> Result<GrayImage, ImagingError> {
     let right = region.x.saturating_add(region.width);
