@@ -2,9 +2,11 @@
 
 pub mod dialogs;
 mod effects;
+mod journal_thread;
 mod lab_effects;
 mod lab_session;
 mod lab_tuning;
+pub mod runner;
 mod window;
 
 pub use effects::{Performer, Services};

@@ -3,7 +3,7 @@
 use super::context::{AuditContext, flow};
 use super::engine::{EngineError, EngineEvent, EngineInputs, Fill, FillEngine, FillJob};
 use super::event::{AuditEvent, Ending, RunSummary};
-use super::inputs::{self, ProcessedMask, SessionInputs};
+use super::inputs::{self, PreparedMask, SessionInputs};
 use super::run_folder::{self, Verification};
 use super::start::{OwnedRun, engine_error};
 use super::{AuditError, atomic, hash, report_file};
@@ -112,7 +112,7 @@ struct Work<'a> {
     engine: &'a mut dyn FillEngine,
     inputs: SessionInputs,
     /// Each mask that is needed, by the name of its file.
-    masks: Vec<(String, ProcessedMask)>,
+    masks: Vec<(String, PreparedMask)>,
     prompts: Vec<String>,
 }
 
@@ -241,16 +241,18 @@ impl Work<'_> {
             })?;
             let mask = self.inputs.mask(&recipe);
             let path = self.folder.join(&name);
-            if !path.exists() {
+            if path.exists() {
+                inputs::check_kept_mask(&path, &mask)?;
+            } else {
                 // What the model sees is kept with the run.
-                write(&path, &inputs::encode_grey(&mask.grown)?)?;
+                write(&path, &inputs::encode_mask(&mask.mask.grown)?)?;
             }
             self.masks.push((name, mask));
         }
         let engine_inputs = EngineInputs {
             prompts: self.prompts.clone(),
             image: self.inputs.inference_image.clone(),
-            masks: self.masks.iter().map(|(_, mask)| mask.grown.clone()).collect(),
+            masks: self.masks.iter().map(|(_, prepared)| prepared.mask.grown.to_grey()).collect(),
         };
         self.engine
             .prepare(&engine_inputs, &mut context.poll())

@@ -26,11 +26,13 @@ pub mod journal;
 pub mod lock;
 pub mod painted_engine;
 pub mod picture_check;
+pub mod pipeline_engine;
 pub mod report_file;
 pub mod request;
 pub mod run_folder;
 mod service_folder;
 pub mod start;
+pub mod weights;
 
 pub use context::AuditContext;
 pub use error::AuditError;

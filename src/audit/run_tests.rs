@@ -30,6 +30,17 @@ fn quant(name: &str) -> Quant {
     Quant::new(name).unwrap()
 }
 
+/// For a mask that is a few pixels wide at the test's size.
+fn recipe() -> MaskRecipe {
+    MaskRecipe {
+        min_component_px: 4,
+        open_px: 0.0,
+        dilate_px: 2.0,
+        feather_sigma_px: 1.0,
+        ..MaskRecipe::default()
+    }
+}
+
 fn matrix() -> Matrix {
     Matrix {
         quants: vec![quant("Q4_0"), quant("Q8_0")],
@@ -37,7 +48,7 @@ fn matrix() -> Matrix {
         steps: vec![Steps::new(2).unwrap()],
         seeds: vec![42],
         prompts: vec![0],
-        dilations: vec![RadiusPx::new(10.0).unwrap()],
+        dilations: vec![RadiusPx::new(2.0).unwrap()],
     }
 }
 
@@ -59,10 +70,10 @@ impl Bench {
             is_new: false,
             plan: Plan {
                 matrix: matrix(),
-                recipe: MaskRecipe::default(),
+                recipe: recipe(),
             },
             prompts: vec![prompt::PRODUCTION.to_owned()],
-            inference: InferenceSize::Whole { long_side_px: 64 },
+            inference: InferenceSize::Whole { long_side_px: 128 },
             device: "cpu".to_owned(),
             matmul: MatmulPath::Exact,
             gates_override: None,
@@ -363,7 +374,7 @@ fn sweep() -> ExtendRequest {
     matrix.prompts = vec![0, 1];
     ExtendRequest {
         matrix,
-        recipe: MaskRecipe::default(),
+        recipe: recipe(),
         prompts: vec![prompt::PRODUCTION.to_owned(), "grass".to_owned()],
     }
 }
@@ -418,7 +429,7 @@ fn other_dilations_and_recipes_have_masks_of_their_own() {
     request.matrix = matrix();
     request.matrix.dilations = [4.0, 6.0].map(|d| RadiusPx::new(d).unwrap()).to_vec();
     request.prompts.truncate(1);
-    request.recipe.open_px = 1.0;
+    request.recipe.close_px = 1.0;
     request.recipe.dilate_px = 4.0;
     let folder = first.folder.clone();
     bench
@@ -503,6 +514,60 @@ fn inputs_that_were_changed_after_the_start_are_refused() {
         })
         .unwrap_err();
     assert!(error.to_string().contains("mask.png"), "{error}");
+}
+
+#[test]
+fn a_mask_that_fails_a_gate_is_refused_unless_a_reason_is_given() {
+    let mut bench = Bench::new();
+    let mut request = bench.request();
+    request.plan.recipe.max_coverage = 0.01;
+    let error = bench.run(&request, None).unwrap_err();
+    assert!(matches!(error, AuditError::Gates { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("covers") && text.contains("--override-gates"), "{text}");
+    assert!(!request.runs_dir.exists(), "nothing is left of a refused run");
+    request.gates_override = Some(" ".to_owned());
+    assert!(bench.run(&request, None).is_err(), "an empty reason is none");
+    request.gates_override = Some("the leash is that long".to_owned());
+    let summary = bench.run(&request, None).unwrap();
+    let run = bench.open(&summary);
+    let overridden = &run.document().unwrap().gates_overridden;
+    assert!(overridden[0].contains("the leash is that long"), "{overridden:?}");
+    let report = std::fs::read_to_string(summary.folder.join(files::REPORT)).unwrap();
+    assert!(report.contains("Mask gate overridden"), "{report}");
+}
+
+#[test]
+fn pixels_outside_the_grown_mask_are_the_originals() {
+    let mut bench = Bench::new();
+    let mut request = bench.request();
+    for inference in [
+        InferenceSize::Whole { long_side_px: 128 },
+        InferenceSize::Crop { long_side_px: 64, margin: 0.25 },
+    ] {
+        request.inference = inference;
+        let summary = bench.run(&request, Some(1)).unwrap();
+        let run = bench.open(&summary);
+        let document = run.document().unwrap();
+        let inputs = inputs::SessionInputs::of_run(&summary.folder, document).unwrap();
+        let mask = inputs.mask(&document.plan.recipe);
+        let composite = image::open(summary.folder.join("Q4_0_gs2.png")).unwrap().to_rgb8();
+        let (mut kept, mut filled) = (0, 0);
+        for (x, y, pixel) in composite.enumerate_pixels() {
+            let white = inputs
+                .placement
+                .inference_pixel(x, y)
+                .is_some_and(|(u, v)| mask.mask.grown.is_white(u, v));
+            if white {
+                filled += 1;
+            } else {
+                kept += 1;
+                assert_eq!(pixel, inputs.image.get_pixel(x, y), "at {x}, {y}");
+            }
+        }
+        assert!(kept > 10_000 && filled > 1_000, "{kept} kept, {filled} filled");
+        assert_ne!(composite, inputs.image);
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use super::lock::RunLock;
 use super::request::{self, RunRequest};
 use super::run_folder::{self, Verification};
 use super::{AuditError, atomic, hash};
+use crate::imaging::mask::BinaryMask;
 use crate::model::cell::{CellDefaults, Quant};
 use crate::model::document;
 use crate::model::ids::RunId;
@@ -86,7 +87,8 @@ pub fn start(
 ) -> Result<OwnedRun, AuditError> {
     request.check()?;
     let session = read_session(&request.session_dir)?;
-    let inputs = SessionInputs::read(&request.session_dir, request.inference)?;
+    let widest = widest(&request.plan);
+    let inputs = SessionInputs::read(&request.session_dir, request.inference, &widest)?;
     let subject = inputs::read_subject(&request.session_dir, &inputs)?;
     let overridden = check_gates(
         &request.plan,
@@ -100,7 +102,7 @@ pub fn start(
         .map_err(engine_error)?;
     let first = inputs.mask(&request.plan.recipe);
     let inference_image = inputs::encode_rgb(&inputs.inference_image)?;
-    let inference_mask = inputs::encode_grey(&first.grown)?;
+    let inference_mask = inputs::encode_mask(&first.mask.grown)?;
     let now = context.now();
     let document = RunDocument {
         schema: document::SCHEMA,
@@ -115,7 +117,7 @@ pub fn start(
         plan: request.plan.clone(),
         prompts: request.prompts.clone(),
         inference: request.inference,
-        inference_box: inputs.inference_box,
+        inference_box: inputs.inference_box(),
         inference_size_px: inputs.inference_image.dimensions(),
         max_sequence_length: engine.max_sequence_length(),
         matmul: request.matmul,
@@ -295,18 +297,27 @@ pub(super) fn engine_error(error: EngineError) -> AuditError {
     }
 }
 
+/// The plan's recipe at its largest dilation: a crop must have room for every mask.
+fn widest(plan: &Plan) -> MaskRecipe {
+    let mut recipe = plan.recipe.clone();
+    if let Some(largest) = plan.matrix.dilations.iter().max() {
+        recipe.dilate_px = largest.value() as f32;
+    }
+    recipe
+}
+
 /// The gates that the masks of a plan do not pass, each with the reason why it is overridden.
 fn check_gates(
     plan: &Plan,
     inputs: &SessionInputs,
-    subject: Option<&image::GrayImage>,
+    subject: Option<&BinaryMask>,
     gates_override: Option<&str>,
 ) -> Result<Vec<String>, AuditError> {
     let mut problems: Vec<String> = Vec::new();
     for dilate_px in &plan.matrix.dilations {
         let mut recipe = plan.recipe.clone();
         recipe.dilate_px = dilate_px.value() as f32;
-        for problem in inputs.gates(&recipe, subject) {
+        for problem in inputs.gates(&recipe, subject)? {
             let problem = if plan.matrix.dilations.len() > 1 {
                 format!("at {dilate_px} px: {problem}")
             } else {

@@ -3,6 +3,7 @@
 //! Views read [`AppState`] and send [`Msg`]s; [`update`] is the one place that changes it, and what
 //! it cannot do itself (files, threads, dialogs) it hands back as [`Effect`]s.
 
+pub mod approving;
 pub mod command;
 pub mod compose;
 pub mod judging;
@@ -16,6 +17,7 @@ mod update_judging;
 
 pub use update::update;
 
+use crate::model::approved::StagedApproval;
 use crate::model::cell::CellKey;
 use crate::model::review::event::{Event as ReviewEvent, EventId, Mark};
 use crate::model::review::export::Format;
@@ -167,6 +169,8 @@ pub enum Msg {
     Judge(JudgeMsg),
     /// Something in the mask lab.
     Lab(LabMsg),
+    /// Something about the approval on screen.
+    Approve(approving::ApproveMsg),
 }
 
 /// What a panel says about verdicts; keys are [`Command`]s.
@@ -277,6 +281,24 @@ pub enum Event {
         /// Events that wait for the disk, these included.
         waiting: usize,
     },
+    /// What an approval needs was read.
+    ApprovalRead {
+        /// The picked cell.
+        cell: CellKey,
+        /// Where the settings are to be written.
+        path: PathBuf,
+        /// The current file, if there is one.
+        current: Option<String>,
+        /// SHA-256 of the picture, if it could be read.
+        image_sha256: Option<String>,
+    },
+    /// The approved settings were written, or were not.
+    ApprovalWritten {
+        /// What was to be written.
+        staged: Box<StagedApproval>,
+        /// A sentence, or what went wrong.
+        result: Result<String, String>,
+    },
     /// How long the composed run may take.
     Estimated(Option<Estimate>),
     /// Something worked, and is worth saying.
@@ -344,6 +366,26 @@ pub enum Effect {
         /// The events.
         events: Vec<ReviewEvent>,
     },
+    /// Read what an approval needs: the current settings, the picture's hash.
+    ReadForApproval {
+        /// The run's folder.
+        dir: PathBuf,
+        /// The picked cell.
+        cell: CellKey,
+        /// Its picture.
+        picture: PathBuf,
+        /// Where the settings are to be written.
+        path: PathBuf,
+    },
+    /// Write approved settings and fill in the report.
+    WriteApproval {
+        /// The run's folder.
+        dir: PathBuf,
+        /// Where.
+        path: PathBuf,
+        /// What.
+        staged: Box<StagedApproval>,
+    },
     /// Read a run's journals, and again when they grow.
     ReadJournals(PathBuf),
     /// Write the review to a file.
@@ -376,6 +418,8 @@ impl AppState {
             opening: None,
             inbox: Vec::new(),
             inbox_search: String::new(),
+            lab: None,
+            lab_opening: None,
             compose,
             compose_problems: Vec::new(),
             estimate: None,

@@ -1,5 +1,6 @@
 //! The Run page: the open run, where one is in it, how it is looked at, and what is arriving.
 
+use super::approving::ApproveView;
 use super::judging::Judging;
 use super::lab::mask_field::MaskField;
 use super::look::{Compare, Look, Reference, ViewRequest};
@@ -77,6 +78,8 @@ pub struct RunView {
     pub live: Option<LiveRun>,
     /// What is said about it.
     pub judging: Judging,
+    /// The approval on screen.
+    pub approving: Option<ApproveView>,
     /// Counts how often the run was read; pictures of an older reading are dropped.
     pub generation: u64,
     /// Distances to the run's cleaned mask, once they are there; none without a session.
@@ -112,6 +115,7 @@ impl RunView {
             is_cycling: false,
             live: None,
             judging: Judging::new(reviewer),
+            approving: None,
             generation,
             mask_field: None,
             lab_recipe: None,
@@ -273,6 +277,13 @@ impl RunView {
         self.look
             .dilate_px
             .or_else(|| key.dilate_px.map(|px| px.value() as f32))
+    }
+
+    /// The recipe that an approval would write: the cell's own, unless the overlay's dilation was moved.
+    pub fn staged_recipe(&self, key: &CellKey) -> Option<MaskRecipe> {
+        let mut recipe = self.run.recipe_of(key)?;
+        recipe.dilate_px = self.look.dilate_px?;
+        Some(recipe)
     }
 
     /// Cells that are not there yet and could be run.

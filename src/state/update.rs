@@ -4,7 +4,7 @@ use super::command::Command;
 use super::lab::{self, LabMsg};
 use super::look::{self, Channel, Compare, Metric, Overlay, Reference, ViewRequest};
 use super::run_view::RunView;
-use super::{AppState, Effect, Event, FolderFor, Msg, Page, update_judging};
+use super::{AppState, Effect, Event, FolderFor, Msg, Page, approving, update_judging};
 use crate::model::ids::ReviewerId;
 use crate::model::run::RunDocument;
 use std::path::PathBuf;
@@ -56,6 +56,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             }
             Vec::new()
         }
+        Msg::Approve(msg) => approving::on_msg(state, msg),
         Msg::Judge(msg) => update_judging::on_msg(state, msg),
         Msg::ChooseFolder(purpose) => vec![Effect::ChooseFolder(purpose)],
         Msg::SetSettings(settings) => {
@@ -148,6 +149,7 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
             Vec::new()
         }
         Command::Quit => vec![Effect::Quit],
+        Command::Approve => approving::open(state),
         Command::StartRun => start_run(state),
         Command::CancelRun => {
             let Some(live) = state.run.as_mut().and_then(|view| view.live.as_mut()) else {
@@ -438,6 +440,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             );
             Vec::new()
         }
+        event @ (Event::ApprovalRead { .. } | Event::ApprovalWritten { .. }) => approving::on_event(state, event),
         Event::Estimated(estimate) => {
             state.estimate = estimate;
             Vec::new()

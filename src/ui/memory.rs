@@ -191,7 +191,7 @@ impl UiMemory {
         if !matches!(view.run.cells.get(key), Some(CellState::Done(_))) {
             return None;
         }
-        let path = view.dir.join(files::composite(&view.run.cell_name(key)));
+        let path = view.dir.join(view.run.picture_file(key));
         let revision = view.generation;
         Some(
             self.canvas

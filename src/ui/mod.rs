@@ -2,6 +2,7 @@
 //!
 //! A view reads [`AppState`], keeps only what drawing needs in [`UiMemory`], and pushes messages.
 
+mod approve;
 mod blind;
 pub mod canvas;
 mod cell_look;
@@ -44,6 +45,11 @@ pub fn window_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, out
         Page::Compose => compose_page::compose_page_ui(ui, state, &state.devices, out),
         Page::Settings => settings_page::settings_page_ui(ui, state, out),
         Page::MaskLab => {}
+    }
+    if let (Page::Run, Some(view)) = (state.page, &state.run)
+        && let Some(approving) = &view.approving
+    {
+        approve::approve_ui(&ctx, view, approving, out);
     }
     shell::toasts_ui(&ctx, state, out);
     help::help_ui(&ctx, state, out);
