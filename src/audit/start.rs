@@ -298,7 +298,7 @@ pub(super) fn engine_error(error: EngineError) -> AuditError {
 }
 
 /// The plan's recipe at its largest dilation: a crop must have room for every mask.
-fn widest(plan: &Plan) -> MaskRecipe {
+pub fn widest(plan: &Plan) -> MaskRecipe {
     let mut recipe = plan.recipe.clone();
     if let Some(largest) = plan.matrix.dilations.iter().max() {
         recipe.dilate_px = largest.value() as f32;
@@ -307,7 +307,10 @@ fn widest(plan: &Plan) -> MaskRecipe {
 }
 
 /// The gates that the masks of a plan do not pass, each with the reason why it is overridden.
-fn check_gates(
+///
+/// # Errors
+/// [`AuditError::Gates`] if there are some and no reason is given.
+pub fn check_gates(
     plan: &Plan,
     inputs: &SessionInputs,
     subject: Option<&BinaryMask>,
