@@ -2,10 +2,16 @@
 
 pub mod approve;
 pub mod assets;
+pub mod bucket;
 pub mod check;
 pub mod demo;
+pub mod doctor;
+pub mod list;
+pub mod mask;
 pub mod matrix_args;
 pub mod progress;
+pub mod pull;
+pub mod push;
 pub mod report;
 pub mod run;
 pub mod show;
@@ -77,6 +83,16 @@ pub enum Command {
     Approve(approve::ApproveArgs),
     /// Verify a settings file, also against its run and its weights.
     Check(check::CheckArgs),
+    /// Clean up and grow mask files, and print what that does to them.
+    Mask(mask::MaskArgs),
+    /// List the runs in the bucket and on disk.
+    List(Box<list::ListArgs>),
+    /// Fetch a run or a session from the bucket; run again to resume.
+    Pull(Box<pull::PullArgs>),
+    /// Send a run, its review and its settings to the bucket; run again to resume.
+    Push(Box<push::PushArgs>),
+    /// Check credentials, bucket, permissions and clock.
+    Doctor(Box<doctor::DoctorArgs>),
 }
 
 /// Runs a command.
@@ -92,6 +108,11 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Report(args) => report::run(&args).map(|()| EXIT_OK),
         Command::Approve(args) => approve::run(&args).map(|()| EXIT_OK),
         Command::Check(args) => check::run(&args).map(|()| EXIT_OK),
+        Command::Mask(args) => mask::run(&args).map(|()| EXIT_OK),
+        Command::List(args) => list::run(*args).map(|()| EXIT_OK),
+        Command::Pull(args) => pull::run(*args).map(|()| EXIT_OK),
+        Command::Push(args) => push::run(*args).map(|()| EXIT_OK),
+        Command::Doctor(args) => doctor::run(*args).map(|()| EXIT_OK),
     }
 }
 

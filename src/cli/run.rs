@@ -8,12 +8,12 @@ use crate::audit::estimate::{self, Conditions};
 use crate::audit::inputs::SessionInputs;
 use crate::audit::pipeline_engine::{EngineOptions, PipelineEngine};
 use crate::audit::run_folder;
-use crate::audit::start::{check_gates, defaults_of, read_session, widest};
+use crate::audit::start::{check_gates, defaults_of, extension_of, read_session, widest};
 use crate::audit::{self, AuditContext, AuditError, Ending, ExtendRequest, RunRequest, RunSummary};
 use crate::model::cell::CellDefaults;
 use crate::model::ids::RunId;
 use crate::model::mask_recipe::MaskRecipe;
-use crate::model::run::{InferenceSize, MatmulPath, Plan, Run};
+use crate::model::run::{InferenceSize, MatmulPath, Plan, Run, recipe_tag};
 use anyhow::{Context as _, bail};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -48,15 +48,6 @@ pub struct RunArgs {
     /// value, quant and guidance all of the run's.
     #[arg(long, value_name = "RUN")]
     pub extend: Option<PathBuf>,
-    /// The values of every axis.
-    #[command(flatten)]
-    pub axes: AxisArgs,
-    /// The mask recipe.
-    #[command(flatten)]
-    pub recipe: RecipeArgs,
-    /// What the model is given, and how it computes.
-    #[command(flatten)]
-    pub inference: InferenceArgs,
     /// Make at most so many cells in this go.
     #[arg(long, value_name = "N")]
     pub max_cells: Option<usize>,
@@ -69,6 +60,15 @@ pub struct RunArgs {
     /// Print nothing but errors and the run's folder.
     #[arg(long, short)]
     pub quiet: bool,
+    /// The values of every axis.
+    #[command(flatten)]
+    pub axes: AxisArgs,
+    /// The mask recipe.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// What the model is given, and how it computes.
+    #[command(flatten)]
+    pub inference: InferenceArgs,
 }
 
 /// What the model is given, and how it computes.
@@ -373,10 +373,10 @@ fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result
             (request.plan.matrix.cells(None), defaults_of(&request.plan))
         }
         (Job::Extend(_, request), Some(run)) => {
-            let tag = run.document().and_then(|document| {
-                crate::model::run::recipe_tag(&document.plan.recipe, &request.recipe)
-            });
-            (request.matrix.cells(tag.as_ref()), run.defaults.clone())
+            let document = run.document().context("the run has no run.ron")?;
+            let extension = extension_of(run, document, request);
+            let tag = recipe_tag(&document.plan.recipe, &request.recipe);
+            (extension.plan.matrix.cells(tag.as_ref()), run.defaults.clone())
         }
         (_, Some(run)) => (run.cells.keys().cloned().collect(), run.defaults.clone()),
         (_, None) => bail!("there is nothing to do"),
