@@ -158,7 +158,7 @@ pub async fn find(
         let credentials = DefaultBuilder::default()
             .with_scopes([SCOPE])
             .build()
-            .map_err(|_| auth(words, "the client refuses it"))?;
+            .map_err(|_unsaid| auth(words, "the client refuses it"))?;
         let signer = DefaultBuilder::default().build_signer().ok();
         let signer = signer.map(|s| (s, LinkKind::SignBlob));
         return Ok(Identity {
@@ -263,10 +263,10 @@ async fn own_identity(json: &Value, place: &str) -> Result<Identity> {
     signer
         .sign("fill-audit")
         .await
-        .map_err(|_| auth(place, "its private key cannot sign"))?;
+        .map_err(|_unsaid| auth(place, "its private key cannot sign"))?;
     let credentials = builder()
         .build()
-        .map_err(|_| auth(place, "the client refuses it"))?;
+        .map_err(|_unsaid| auth(place, "the client refuses it"))?;
     let email = json
         .get("client_email")
         .and_then(Value::as_str)
