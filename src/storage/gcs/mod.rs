@@ -65,6 +65,9 @@ impl Gcs {
         limits: Limits,
     ) -> Result<Self> {
         let bucket = check_bucket(bucket)?;
+        // Two providers are compiled in (another dependency brings its own), so that one must be chosen or
+        // the first TLS connection panics. An error only says that someone has chosen already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let storage = Storage::builder()
             .with_endpoint(endpoint)
             .with_credentials(identity.credentials.clone())
