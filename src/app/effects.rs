@@ -1,9 +1,16 @@
 //! Performs effects: files and runs on threads of their own; what comes of them is sent as events.
 
 use super::dialogs::{FileDialogs, SystemDialogs};
+use super::journal_thread::JournalThread;
+use super::lab_effects::{self, LabThread};
+use super::runner::{EngineFactory, RunJob, Runner};
+use crate::audit::{ExtendRequest, approval, estimate, hash};
 use crate::audit::run_folder::{self, Verification};
 use crate::model::run::{CellState, Run};
 use crate::state::settings::Settings;
+use crate::state::compose::{Estimate, RunRequest};
+use crate::state::lab::rerun::ExtendRun;
+use crate::state::lab::{LabEffect, LabEvent};
 use crate::state::{Effect, Event, FolderFor, InboxEntry};
 use crate::ui::canvas::{DecodedImage, ImageSource};
 use eframe::egui;
@@ -21,6 +28,12 @@ pub struct Services {
     pub default_session_dir: Option<PathBuf>,
     /// Overrides of the stored settings, such as the command line's.
     pub runs_dir: Option<PathBuf>,
+    /// Where approved settings are written, in place of the stored path.
+    pub phase1_path: Option<PathBuf>,
+    /// Who reviews, in place of the stored name.
+    pub reviewer: Option<String>,
+    /// Makes the engine that fills cells.
+    pub engines: Arc<EngineFactory>,
 }
 
 impl Default for Services {
@@ -30,6 +43,9 @@ impl Default for Services {
             default_models_dir: None,
             default_session_dir: None,
             runs_dir: None,
+            phase1_path: None,
+            reviewer: None,
+            engines: Arc::new(super::runner::pipeline_engine),
         }
     }
 }
@@ -45,6 +61,12 @@ impl Services {
         if let Some(dir) = &self.runs_dir {
             settings.runs_dir = dir.display().to_string();
         }
+        if let Some(path) = &self.phase1_path {
+            settings.phase1_path = path.display().to_string();
+        }
+        if let Some(name) = &self.reviewer {
+            settings.reviewer.clone_from(name);
+        }
         if settings.reviewer.is_empty() {
             settings.reviewer = std::env::var("USER").unwrap_or_else(|_| "reviewer".to_owned());
         }
@@ -54,8 +76,10 @@ impl Services {
 /// Performs effects and sends events.
 pub struct Performer {
     services: Services,
-    sender: Sender<Event>,
-    wake: Arc<dyn Fn() + Send + Sync>,
+    outbox: Outbox,
+    journal: JournalThread,
+    runner: Runner,
+    lab: LabThread,
 }
 
 /// Sends an event, then asks for a repaint, in this order.
@@ -78,21 +102,15 @@ impl Performer {
     /// A performer and the events that it will send.
     pub fn new(services: Services, wake: Arc<dyn Fn() + Send + Sync>) -> (Self, Receiver<Event>) {
         let (sender, events) = channel();
-        (
-            Self {
-                services,
-                sender,
-                wake,
-            },
-            events,
-        )
+        let outbox = Outbox { sender, wake };
+        let journal = JournalThread::start(outbox.clone());
+        let runner = Runner::start(outbox.clone(), Arc::clone(&services.engines));
+        let lab = LabThread::default();
+        (Self { services, outbox, journal, runner, lab }, events)
     }
 
     fn outbox(&self) -> Outbox {
-        Outbox {
-            sender: self.sender.clone(),
-            wake: Arc::clone(&self.wake),
-        }
+        self.outbox.clone()
     }
 
     /// Names of the devices of this machine.
@@ -111,6 +129,20 @@ impl Performer {
                     .map_err(|error| error.to_string());
                 outbox.send(Event::RunOpened { dir, result });
             }),
+            Effect::LoadRunMask {
+                dir,
+                generation,
+                document,
+            } => {
+                spawn(&outbox.clone(), "read a mask", move || {
+                    let result = lab_effects::run_mask(&dir, &document).map(Arc::new);
+                    outbox.send(Event::RunMask {
+                        dir,
+                        generation,
+                        result,
+                    });
+                });
+            }
             Effect::ListInbox(dir) => spawn(&outbox.clone(), "list runs", move || {
                 outbox.send(Event::InboxListed(list_runs(&dir)));
             }),
@@ -122,19 +154,85 @@ impl Performer {
                         FolderFor::Session => "The session to fill",
                         FolderFor::Models => "The folder of weights",
                         FolderFor::Runs => "Where runs are kept",
+                        FolderFor::Lab => "Open a session in the mask lab",
+                        FolderFor::LabSession => "Where to save the session",
                     };
                     if let Some(dir) = dialogs.pick_folder(title) {
                         outbox.send(Event::FolderChosen(purpose, dir));
                     }
                 });
             }
-            Effect::EstimateRun(_)
-            | Effect::StartRun(_)
-            | Effect::ResumeRun { .. }
-            | Effect::CancelRun
-            | Effect::ExportSheet(_)
-            | Effect::ExportView
-            | Effect::Quit => {}
+            Effect::EstimateRun(request) => spawn(&outbox.clone(), "estimate a run", move || {
+                outbox.send(Event::Estimated(estimate_run(&request)));
+            }),
+            Effect::StartRun(request) => self.submit(RunJob::Start(request)),
+            Effect::ResumeRun { dir, models_dir } => {
+                self.submit(RunJob::Resume { dir, models_dir });
+            }
+            Effect::ExtendRun(extension) => {
+                let ExtendRun { dir, models_dir, matrix, recipe, prompts, gates_override } =
+                    *extension;
+                let request = Box::new(ExtendRequest { matrix, recipe, prompts });
+                self.submit(RunJob::Extend { dir, models_dir, request, gates_override });
+            }
+            Effect::Lab(LabEffect::ChooseMask) => {
+                let dialogs = Arc::clone(&self.services.dialogs);
+                spawn(&outbox.clone(), "ask for a mask", move || {
+                    if let Some(path) = dialogs.pick_picture("A mask's file") {
+                        outbox.send(Event::Lab(LabEvent::MaskChosen(path)));
+                    }
+                });
+            }
+            Effect::Lab(effect) => self.lab.send(effect, &outbox),
+            Effect::CancelRun => self.runner.cancel(),
+            Effect::AppendEvents { dir, events } => {
+                let count = events.len();
+                if !self.journal.append(dir.clone(), events.clone()) {
+                    let problem = "the thread that writes journals has ended".to_owned();
+                    outbox.send(Event::EventsNotWritten { dir, events, problem, waiting: count });
+                }
+            }
+            Effect::ReadJournals(dir) => self.journal.watch(dir),
+            Effect::ReadForApproval { dir: _, cell, picture, path } => {
+                spawn(&outbox.clone(), "read the settings", move || {
+                    outbox.send(match approval::read_current(&path) {
+                        Ok(current) => Event::ApprovalRead {
+                            cell,
+                            path,
+                            current,
+                            image_sha256: hash::sha256_file(&picture).ok(),
+                        },
+                        Err(error) => Event::Problem(error.to_string()),
+                    });
+                });
+            }
+            Effect::WriteApproval { dir, path, staged } => {
+                spawn(&outbox.clone(), "write the settings", move || {
+                    let result = write_approval(&dir, &path, &staged);
+                    outbox.send(Event::ApprovalWritten { staged, result });
+                });
+            }
+            Effect::ExportReview { name, text } => {
+                let dialogs = Arc::clone(&self.services.dialogs);
+                spawn(&outbox.clone(), "write the review", move || {
+                    let Some(path) = dialogs.save_file("Export the review", &name) else { return };
+                    outbox.send(match crate::audit::atomic::write(&path, text.as_bytes()) {
+                        Ok(()) => Event::Note(format!("written: {}", path.display())),
+                        Err(error) => {
+                            Event::Problem(format!("review not written ({error}): {}", path.display()))
+                        }
+                    });
+                });
+            }
+            Effect::ExportSheet(_) | Effect::ExportView | Effect::Quit => {}
+        }
+    }
+
+    fn submit(&self, job: RunJob) {
+        if !self.runner.submit(job) {
+            self.outbox.send(Event::Problem(
+                "a run is under way and another one waits; let it end first".to_owned(),
+            ));
         }
     }
 
@@ -212,9 +310,54 @@ fn inbox_entry(dir: PathBuf, run: &Run) -> InboxEntry {
         failed,
         unreviewed: run.done_count(),
         is_finished: dir.join(files::REPORT).is_file(),
-        thumbnail: first_done.map(|(key, _)| dir.join(files::composite(&run.cell_name(key)))),
+        thumbnail: first_done.map(|(key, _)| dir.join(run.picture_file(key))),
         dir,
     }
+}
+
+fn write_approval(
+    dir: &Path,
+    path: &Path,
+    staged: &crate::model::approved::StagedApproval,
+) -> Result<String, String> {
+    let kept = approval::write_settings(path, staged).map_err(|error| error.to_string())?;
+    let mut sentence = format!("written: {}", path.display());
+    if let Some(kept) = kept {
+        sentence.push_str(&format!("; the former file is kept as {}", kept.display()));
+    }
+    match approval::fill_report(dir, staged.settings()) {
+        Ok(true) => sentence.push_str("; the report's recommended settings are filled in"),
+        Ok(false) => sentence.push_str("; the run has no report yet"),
+        Err(error) => sentence.push_str(&format!("; the report is not filled in: {error}")),
+    }
+    Ok(sentence)
+}
+
+fn estimate_run(request: &RunRequest) -> Option<Estimate> {
+    use crate::model::run::{InferenceSize, MatmulPath};
+    let device: crate::pipeline::ComputeDevice = request.device.parse().ok()?;
+    let environment = crate::audit::pipeline_engine::environment_of(device);
+    let (InferenceSize::Whole { long_side_px } | InferenceSize::Crop { long_side_px, .. }) =
+        request.inference;
+    let keys = request.plan.matrix.cells(None);
+    let first = keys.first()?;
+    let parameters = crate::pipeline::ModelFolder::open(&request.models_dir)
+        .ok()
+        .and_then(|folder| folder.transformer(first.quant.as_str()).ok())
+        .and_then(|file| std::fs::metadata(file).ok())
+        .map_or(0.0, |file| estimate::parameters(&first.quant, file.len()));
+    let conditions = estimate::Conditions {
+        environment: &environment,
+        matmul: if request.matmul == MatmulPath::Integer { MatmulPath::Integer } else { MatmulPath::Exact },
+        inference_px: u64::from(long_side_px) * u64::from(long_side_px),
+        parameters,
+    };
+    let found = estimate::estimate(&request.runs_dir, &keys, &conditions);
+    Some(Estimate {
+        secs: found.secs,
+        measured_on: (found.measured_cells > 0)
+            .then(|| format!("{} earlier cells on {}", found.measured_cells, found.device)),
+    })
 }
 
 /// Turns a source into pixels for the canvas. Called on the canvas' own threads.

@@ -45,6 +45,9 @@ pub enum AuditError {
     /// The pipeline could not be prepared; no cell was tried.
     #[error("the pipeline cannot be prepared: {0}")]
     Engine(String),
+    /// Someone asked to stop. What was finished is kept.
+    #[error("cancelled")]
+    Cancelled,
 }
 
 impl AuditError {

@@ -131,6 +131,7 @@ fn pictures(
             || NOT_CELLS.contains(&name.as_str())
             || stem.ends_with(".fill")
             || name.starts_with('.')
+            || name.starts_with("inference_")
         {
             continue;
         }

@@ -3,6 +3,7 @@
 //! Nothing here touches a file, a clock, a network or a window. A document is parsed from text and
 //! written to text; whoever holds the file names it in the error ([`document::DocumentError`]).
 
+pub mod approved;
 pub mod cell;
 pub mod document;
 pub mod ids;

@@ -28,11 +28,6 @@ pub mod files {
         format!("plan-{n}.ron")
     }
 
-    /// The inference mask of a recipe other than the run's first.
-    pub fn inference_mask(recipe_hash: &str) -> String {
-        format!("inference_mask_m{recipe_hash}.png")
-    }
-
     /// The composite at original size.
     pub fn composite(cell_name: &str) -> String {
         format!("{cell_name}.png")
@@ -632,6 +627,23 @@ impl Run {
             .get(key)
             .cloned()
             .unwrap_or_else(|| files::composite(&self.cell_name(key)))
+    }
+
+    /// The file of the mask that the model is given for a cell: `inference_mask.png` at the run's recipe,
+    /// with what differs at another, as in the cell's name.
+    pub fn inference_mask_file(&self, key: &CellKey) -> String {
+        let mut name = "inference_mask".to_owned();
+        if let Some(dilate_px) = key
+            .dilate_px
+            .filter(|_| key.dilate_px != self.defaults.dilate_px)
+        {
+            name.push_str(&format!("_d{dilate_px}"));
+        }
+        if let Some(recipe) = &key.recipe {
+            name.push_str(&format!("_m{}", recipe.as_str()));
+        }
+        name.push_str(".png");
+        name
     }
 
     /// What is known of the time that a cell took, also where its picture is missing.

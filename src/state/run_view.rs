@@ -1,10 +1,18 @@
 //! The Run page: the open run, where one is in it, how it is looked at, and what is arriving.
 
+use super::approving::ApproveView;
+use super::judging::Judging;
+use super::lab::mask_field::MaskField;
 use super::look::{Compare, Look, Reference, ViewRequest};
-use super::pivot::{Grid, Pivot};
+use super::pivot::{Grid, Pivot, Strip};
 use crate::model::cell::CellKey;
+use crate::model::ids::ReviewerId;
+use crate::model::mask_recipe::MaskRecipe;
+use crate::model::matrix::Axis;
+use crate::model::review::select::{self, SortBy};
 use crate::model::run::{CellState, Run};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What is under way on this run.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,8 +48,11 @@ impl LiveRun {
     }
 }
 
+/// Cells in a row where they are listed by time.
+const SORTED_PER_ROW: usize = 5;
+
 /// A run that is open.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct RunView {
     /// Its folder.
     pub dir: PathBuf,
@@ -65,13 +76,21 @@ pub struct RunView {
     pub is_cycling: bool,
     /// What is under way on it.
     pub live: Option<LiveRun>,
+    /// What is said about it.
+    pub judging: Judging,
+    /// The approval on screen.
+    pub approving: Option<ApproveView>,
     /// Counts how often the run was read; pictures of an older reading are dropped.
     pub generation: u64,
+    /// Distances to the run's cleaned mask, once they are there; none without a session.
+    pub mask_field: Option<Arc<MaskField>>,
+    /// A recipe that the lab handed over, for cells that are run again.
+    pub lab_recipe: Option<MaskRecipe>,
 }
 
 impl RunView {
     /// Opens a run at its mask's box, the baseline selected.
-    pub fn new(dir: PathBuf, run: Run, generation: u64) -> Self {
+    pub fn new(dir: PathBuf, run: Run, reviewer: ReviewerId, generation: u64) -> Self {
         let pivot = Pivot::new(&run);
         let grid = pivot.grid(&run);
         let first_done = grid
@@ -95,7 +114,11 @@ impl RunView {
             is_reference_held: false,
             is_cycling: false,
             live: None,
+            judging: Judging::new(reviewer),
+            approving: None,
             generation,
+            mask_field: None,
+            lab_recipe: None,
         }
     }
 
@@ -129,7 +152,7 @@ impl RunView {
 
     /// Renews the grid, and keeps the selection on something that exists.
     pub fn lay_out(&mut self) {
-        self.grid = self.pivot.grid(&self.run);
+        self.grid = self.shown_grid();
         let exists = self
             .selected
             .as_ref()
@@ -144,10 +167,72 @@ impl RunView {
         }
     }
 
+    /// The pivot's grid without what filters leave out; or, sorted, one list of what they admit.
+    fn shown_grid(&self) -> Grid {
+        let judging = &self.judging;
+        if judging.sort != SortBy::Key {
+            let sorted = select::select(
+                &self.run,
+                &judging.review,
+                &judging.reviewer,
+                &judging.filters,
+                judging.sort,
+            );
+            let title = if judging.sort == SortBy::WallTime {
+                "by wall time, quickest first"
+            } else {
+                "by GPU time, quickest first"
+            };
+            let strips = sorted
+                .chunks(SORTED_PER_ROW)
+                .enumerate()
+                .map(|(index, cells)| Strip {
+                    axis: Axis::Quant,
+                    title: if index == 0 {
+                        title.to_owned()
+                    } else {
+                        String::new()
+                    },
+                    cells: cells.to_vec(),
+                });
+            return Grid {
+                rows: Vec::new(),
+                columns: Vec::new(),
+                cells: Vec::new(),
+                strips: strips.collect(),
+            };
+        }
+        let mut grid = self.pivot.grid(&self.run);
+        if !judging.filters.is_empty() {
+            for cell in &mut grid.cells {
+                *cell = cell.take().filter(|key| judging.admits(key, &self.run));
+            }
+            for strip in &mut grid.strips {
+                strip.cells.retain(|key| judging.admits(key, &self.run));
+            }
+            grid.strips.retain(|strip| !strip.cells.is_empty());
+        }
+        grid
+    }
+
+    /// All cells in the order in which keys go through them: those on screen first.
+    pub fn order(&self) -> Vec<CellKey> {
+        let mut order = self.grid.order();
+        let rest: Vec<CellKey> = self
+            .run
+            .cells
+            .keys()
+            .filter(|key| !order.contains(key) && self.judging.admits(key, &self.run))
+            .cloned()
+            .collect();
+        order.extend(rest);
+        order
+    }
+
     /// Selects a cell and turns to its page.
     pub fn select(&mut self, key: CellKey) {
         self.pivot.show(&key, &self.run);
-        self.grid = self.pivot.grid(&self.run);
+        self.grid = self.shown_grid();
         self.selected = Some(key);
     }
 
@@ -192,6 +277,13 @@ impl RunView {
         self.look
             .dilate_px
             .or_else(|| key.dilate_px.map(|px| px.value() as f32))
+    }
+
+    /// The recipe that an approval would write: the cell's own, unless the overlay's dilation was moved.
+    pub fn staged_recipe(&self, key: &CellKey) -> Option<MaskRecipe> {
+        let mut recipe = self.run.recipe_of(key)?;
+        recipe.dilate_px = self.look.dilate_px?;
+        Some(recipe)
     }
 
     /// Cells that are not there yet and could be run.

@@ -1,16 +1,23 @@
 //! The one place that changes [`AppState`].
 
 use super::command::Command;
+use super::lab::{self, LabMsg};
 use super::look::{self, Channel, Compare, Metric, Overlay, Reference, ViewRequest};
 use super::run_view::RunView;
-use super::{AppState, Effect, Event, FolderFor, Msg, Page};
+use super::{AppState, Effect, Event, FolderFor, Msg, Page, approving, update_judging};
+use crate::model::ids::ReviewerId;
+use crate::model::run::RunDocument;
 use std::path::PathBuf;
+
+/// How the message begins that stays until the disk takes verdicts again.
+const UNWRITTEN: &str = "verdicts are kept in memory";
 
 /// Applies a message and says what is to be done outside.
 pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Command(command) => on_command(state, command),
         Msg::Event(event) => on_event(state, event),
+        Msg::Lab(msg) => lab::on_msg(state, msg),
         Msg::Select(key) => {
             if let Some(view) = &mut state.run {
                 view.select(key);
@@ -40,12 +47,17 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Open(dir) => open(state, dir),
+        Msg::HoldReference(is_held) if state.page == Page::MaskLab => {
+            lab::hold_other(state, is_held)
+        }
         Msg::HoldReference(is_held) => {
             if let Some(view) = &mut state.run {
                 view.is_reference_held = is_held;
             }
             Vec::new()
         }
+        Msg::Approve(msg) => approving::on_msg(state, msg),
+        Msg::Judge(msg) => update_judging::on_msg(state, msg),
         Msg::ChooseFolder(purpose) => vec![Effect::ChooseFolder(purpose)],
         Msg::SetSettings(settings) => {
             let settings = settings.sane();
@@ -71,7 +83,7 @@ fn open(state: &mut AppState, dir: PathBuf) -> Vec<Effect> {
     vec![Effect::OpenRun(dir)]
 }
 
-fn check_form(state: &mut AppState) -> Vec<Effect> {
+pub(super) fn check_form(state: &mut AppState) -> Vec<Effect> {
     match state.compose.request() {
         Ok(request) => {
             state.compose_problems.clear();
@@ -86,12 +98,20 @@ fn check_form(state: &mut AppState) -> Vec<Effect> {
 }
 
 fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
+    if state.page == Page::MaskLab
+        && let Some(effects) = lab::on_command(state, command)
+    {
+        return effects;
+    }
     match command {
         Command::GoTo(page) => {
             state.page = page;
             match page {
                 Page::Inbox => vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))],
                 Page::Compose => check_form(state),
+                Page::MaskLab if state.lab.is_none() && state.has_own_run() => {
+                    lab::on_msg(state, LabMsg::OpenRun)
+                }
                 _ => Vec::new(),
             }
         }
@@ -129,6 +149,7 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
             Vec::new()
         }
         Command::Quit => vec![Effect::Quit],
+        Command::Approve => approving::open(state),
         Command::StartRun => start_run(state),
         Command::CancelRun => {
             let Some(live) = state.run.as_mut().and_then(|view| view.live.as_mut()) else {
@@ -138,6 +159,9 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
             vec![Effect::CancelRun]
         }
         Command::Back if close_what_is_open(state) => Vec::new(),
+        _ if update_judging::is_about_judging(command) => {
+            update_judging::on_command(state, command)
+        }
         _ => match &mut state.run {
             Some(view) => on_run_command(view, command, &state.compose.models_dir),
             None => Vec::new(),
@@ -260,6 +284,19 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
     Vec::new()
 }
 
+/// Asks for the mask of the open run, if it has one that was not read yet.
+fn load_mask(state: &AppState) -> Vec<Effect> {
+    let Some(view) = state.run.as_ref().filter(|view| view.mask_field.is_none()) else {
+        return Vec::new();
+    };
+    let load = |document: &RunDocument| Effect::LoadRunMask {
+        dir: view.dir.clone(),
+        generation: view.generation,
+        document: Box::new(document.clone()),
+    };
+    view.run.document().map(load).into_iter().collect()
+}
+
 fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
     match event {
         Event::RunOpened { dir, result } => {
@@ -270,7 +307,8 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 (Ok(run), Some(view)) if view.dir == dir => view.refresh(*run),
                 (Ok(run), slot) => {
                     state.next_id += 1;
-                    let mut fresh = RunView::new(dir, *run, state.next_id);
+                    let reviewer = ReviewerId::from_name(&state.settings.reviewer);
+                    let mut fresh = RunView::new(dir.clone(), *run, reviewer, state.next_id);
                     if let Some(former) = slot.as_ref() {
                         // How one looks is kept when runs change.
                         fresh.look = super::look::Look {
@@ -281,11 +319,29 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                     }
                     *slot = Some(fresh);
                     state.page = Page::Run;
+                    return vec![Effect::ReadJournals(dir)];
                 }
                 (Err(problem), _) => state.toast(problem, true),
             }
+            load_mask(state)
+        }
+        Event::RunMask {
+            dir,
+            generation,
+            result,
+        } => {
+            let asked = |view: &&mut RunView| view.dir == dir && view.generation == generation;
+            if let Some(view) = state.run.as_mut().filter(asked) {
+                match result {
+                    Ok(field) => view.mask_field = Some(field),
+                    Err(problem) => {
+                        state.toast(format!("mask views are off: {problem}"), true);
+                    }
+                }
+            }
             Vec::new()
         }
+        Event::Lab(event) => lab::on_event(state, event),
         Event::InboxListed(entries) => {
             state.inbox = entries;
             Vec::new()
@@ -294,6 +350,8 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             let text = dir.display().to_string();
             match purpose {
                 FolderFor::Run => return open(state, dir),
+                FolderFor::Lab => return lab::on_msg(state, LabMsg::OpenSession(dir)),
+                FolderFor::LabSession => return lab::save_in(state, dir),
                 FolderFor::Session => state.compose.session_dir = text,
                 FolderFor::Models => state.compose.models_dir = text,
                 FolderFor::Runs => state.compose.runs_dir = text,
@@ -329,6 +387,60 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             }
             vec![Effect::OpenRun(dir)]
         }
+        Event::JournalsRead {
+            dir,
+            events,
+            warnings,
+        } => {
+            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
+                view.judging.take_in(events);
+                for warning in warnings {
+                    if !view.run.warnings.contains(&warning) {
+                        view.run.warnings.push(warning);
+                    }
+                }
+                view.lay_out();
+            }
+            Vec::new()
+        }
+        Event::EventsWritten {
+            dir,
+            events,
+            waiting,
+        } => {
+            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
+                view.judging.take_in(events);
+                if view.judging.unwritten > 0 && waiting == 0 {
+                    state
+                        .toasts
+                        .retain(|toast| !toast.text.starts_with(UNWRITTEN));
+                }
+                view.judging.unwritten = waiting;
+                view.lay_out();
+            }
+            Vec::new()
+        }
+        Event::EventsNotWritten {
+            dir,
+            events,
+            problem,
+            waiting,
+        } => {
+            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
+                view.judging.take_in(events);
+                view.judging.unwritten = waiting;
+                view.lay_out();
+            }
+            state
+                .toasts
+                .retain(|toast| !toast.text.starts_with(UNWRITTEN));
+            state.toast(
+                format!("{UNWRITTEN} ({waiting}), and tried again until it works: {problem}"),
+                true,
+            );
+            Vec::new()
+        }
+        event @ (Event::ApprovalRead { .. } | Event::ApprovalWritten { .. }) => approving::on_event(state, event),
         Event::Estimated(estimate) => {
             state.estimate = estimate;
             Vec::new()

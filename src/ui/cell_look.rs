@@ -1,7 +1,7 @@
 //! From the run's state and the look that is chosen to what the canvas paints and says of a cell.
 
-use super::UiMemory;
 use super::canvas::{self, CellPaint, Mode, View};
+use super::{UiMemory, verdicts};
 use crate::model::cell::{Baseline, CellKey};
 use crate::model::matrix::Axis;
 use crate::model::run::CellState;
@@ -17,7 +17,11 @@ pub fn accessible_label(view: &RunView, key: &CellKey) -> String {
         Some(Baseline::OtherSteps) => ", baseline's quant and guidance",
         None => "",
     };
-    format!("{}, {state}{mark}", view.run.cell_name(key))
+    format!(
+        "{}, {state}{mark}{}",
+        view.run.cell_name(key),
+        verdicts::accessible_verdict(view, key)
+    )
 }
 
 /// What differs from the labels around a cell, and how long it took.

@@ -1,7 +1,7 @@
 //! The selected cell alone: a flipbook through parameter space, the pixels in place.
 
 use super::canvas::{self, ImageStatus};
-use super::{UiMemory, cell_look, theme};
+use super::{UiMemory, cell_look, theme, verdicts};
 use crate::model::run::CellState;
 use crate::state::Msg;
 use crate::state::command::Command;
@@ -37,7 +37,10 @@ pub fn full_screen_ui(
     let pixels_per_point = ui.pixels_per_point();
     let cell_px = canvas::cell_px(rect, pixels_per_point);
     memory.answer_view_request(view, cell_px);
-    canvas::navigate(&mut memory.framing, &response, memory.size_in_image, true);
+    super::marking::mark_response(ui, &response, key, view, memory, out);
+    if memory.drawing.is_none() {
+        canvas::navigate(&mut memory.framing, &response, memory.size_in_image, true);
+    }
     let shown = memory.framing.view(memory.size_in_image, cell_px);
     let cursor = response
         .hover_pos()
@@ -49,6 +52,9 @@ pub fn full_screen_ui(
                 && let Some(canvas) = memory.canvas.as_mut()
             {
                 canvas::paint_cell(ui.painter(), rect, &paint, canvas);
+                let map = canvas::CellMap::new(rect, pixels_per_point, &shown);
+                verdicts::paint_verdict_line(ui.painter(), rect, key, view);
+                verdicts::paint_marks(ui.painter(), rect, key, view, &map);
                 if let (Some(pointer), true) = (response.hover_pos(), view.look.has_loupe) {
                     canvas::loupe_ui(ui.ctx(), rect, pointer, &paint, canvas);
                 }
@@ -60,6 +66,7 @@ pub fn full_screen_ui(
         }
         Some(CellState::Missing) | None => say(ui, rect, "not run"),
     }
+    memory.note_seen(view, key, rect.width(), out);
     // Where an arrow leads is loaded now, so that it stands there in the very next frame.
     for neighbour in view.neighbours() {
         if let Some(paint) = cell_look::paint(view, &neighbour, shown, memory)

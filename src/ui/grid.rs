@@ -2,7 +2,7 @@
 
 use super::canvas::{self, CellPaint, ImageStatus};
 use super::grid_layout::GridLayout;
-use super::{UiMemory, cell_look, theme};
+use super::{UiMemory, cell_look, theme, verdicts};
 use crate::model::cell::{Baseline, CellKey};
 use crate::model::run::CellState;
 use crate::state::command::Command;
@@ -149,13 +149,16 @@ fn cells_ui(
         if let Some(pointer) = response.hover_pos() {
             hovered = Some((it.rect, pointer, it.key.clone()));
         }
+        super::marking::mark_response(ui, &response, &it.key, view, memory, out);
         let wheel_zooms = !ui.input(|input| input.modifiers.shift);
-        canvas::navigate(
-            &mut memory.framing,
-            &response,
-            memory.size_in_image,
-            wheel_zooms,
-        );
+        if memory.drawing.is_none() {
+            canvas::navigate(
+                &mut memory.framing,
+                &response,
+                memory.size_in_image,
+                wheel_zooms,
+            );
+        }
     }
     let shown = memory.framing.view(memory.size_in_image, cell_px);
     memory.set_status(
@@ -176,6 +179,9 @@ fn cells_ui(
     }
     for it in placed.iter().filter(|it| clip.intersects(it.rect)) {
         cell_ui(ui, it, shown, state, view, memory);
+        if view.selected.as_ref() == Some(&it.key) {
+            memory.note_seen(view, &it.key, it.rect.width(), out);
+        }
     }
     for row in 0..view.grid.rows.len() {
         for column in 0..view.grid.columns.len() {
@@ -232,6 +238,9 @@ fn cell_ui(
             None => dashed_cell(painter, it.rect, "not run"),
         },
     }
+    let map = canvas::CellMap::new(it.rect, ui.pixels_per_point(), &shown);
+    verdicts::paint_verdict(painter, it.rect, &it.key, view);
+    verdicts::paint_marks(painter, it.rect, &it.key, view, &map);
     badges(painter, it.rect, &it.key, state, view);
     let (width, colour) = if is_selected {
         (2.5, theme::ACCENT)

@@ -1,16 +1,24 @@
 //! What drawing keeps between frames and nobody else needs: textures, the shared view, typed text.
 
-use super::canvas::{Canvas, FieldId, Framing, ImageBox, ImageId, ImageSource, View};
+use super::canvas::{
+    Canvas, DistanceField, FieldId, Framing, ImageBox, ImageId, ImageSource, ImageStatus, View,
+};
 use super::theme;
 use crate::model::cell::CellKey;
 use crate::model::run::{CellState, files};
-use crate::state::AppState;
+use crate::state::lab::mask_field::MaskField;
 use crate::state::look::ViewRequest;
 use crate::state::run_view::RunView;
+use crate::state::{AppState, JudgeMsg, Msg};
 use eframe::egui;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The field id of the open run's mask.
 pub const RUN_MASK: FieldId = FieldId(1);
+
+/// A selected cell counts as seen from this width on, in points: less does not show a hallucination.
+pub const MIN_SEEN_POINTS: f32 = 110.0;
 
 /// What drawing keeps between frames.
 #[derive(Default)]
@@ -39,15 +47,27 @@ pub struct UiMemory {
     pub cycled_at: f64,
     /// Size of a cell of the grid, in physical pixels.
     pub last_cell_px: Option<[f64; 2]>,
+    /// The note that is being typed, and on which cell.
+    pub note: Option<(CellKey, String)>,
+    /// The filter's limit, in seconds.
+    pub fast_enough_secs: f64,
+    /// Where a box is being drawn: the cell and its first corner in the image.
+    pub drawing: Option<(CellKey, [f64; 2])>,
+    seen: BTreeSet<CellKey>,
     request_seen: Option<u64>,
     applied_theme: Option<(bool, f32)>,
     run_generation: u64,
+    uploaded_field: Option<Arc<MaskField>>,
 }
 
 impl UiMemory {
     /// A memory that draws pictures on `canvas`.
     pub fn new(canvas: Canvas) -> Self {
-        Self { canvas: Some(canvas), ..Self::default() }
+        Self {
+            canvas: Some(canvas),
+            fast_enough_secs: 60.0,
+            ..Self::default()
+        }
     }
 
     /// Call before anything is drawn.
@@ -69,9 +89,14 @@ impl UiMemory {
         if generation != self.run_generation {
             self.run_generation = generation;
             self.mask_field = None;
+            self.seen.clear();
             self.mask_box = None;
             self.framing = Framing::Whole;
             self.request_seen = None;
+            self.uploaded_field = None;
+        }
+        if let Some(field) = state.run.as_ref().and_then(|view| view.mask_field.as_ref()) {
+            self.take_mask(field);
         }
         if let Some(view) = &state.run
             && let Some(size) = self.known_size(view)
@@ -80,10 +105,68 @@ impl UiMemory {
         }
     }
 
+    /// Says once that a cell was shown large enough to be judged: its picture is there, and it is at
+    /// least [`MIN_SEEN_POINTS`] wide.
+    pub fn note_seen(
+        &mut self,
+        view: &RunView,
+        key: &CellKey,
+        width_points: f32,
+        out: &mut Vec<Msg>,
+    ) {
+        if width_points < MIN_SEEN_POINTS
+            || self.seen.contains(key)
+            || view
+                .judging
+                .review
+                .is_seen(Some(&view.judging.reviewer), key)
+        {
+            return;
+        }
+        let is_there = self.image_of(view, key).is_some_and(|image| {
+            self.canvas.as_ref().is_some_and(|canvas| {
+                !canvas.has_gpu() || canvas.status(image) == ImageStatus::Shown
+            })
+        });
+        if is_there {
+            self.seen.insert(key.clone());
+            out.push(Msg::Judge(JudgeMsg::Seen(key.clone())));
+        }
+    }
+
     /// Call after everything is drawn.
     pub fn end_frame(&mut self, ctx: &egui::Context) {
         if let Some(canvas) = &mut self.canvas {
             canvas.end_frame(ctx);
+        }
+    }
+
+    /// Hands the run's mask to the GPU when it is another one, and notes its box.
+    fn take_mask(&mut self, field: &Arc<MaskField>) {
+        if self
+            .uploaded_field
+            .as_ref()
+            .is_some_and(|now| Arc::ptr_eq(now, field))
+        {
+            return;
+        }
+        self.uploaded_field = Some(Arc::clone(field));
+        let found = field.mask_box;
+        let corner = |x: u32, y: u32| [f64::from(x), f64::from(y)];
+        self.mask_box = Some(ImageBox {
+            min: corner(found.x, found.y),
+            max: corner(found.x + found.width, found.y + found.height),
+        });
+        if let Some(canvas) = &mut self.canvas {
+            let distances = DistanceField {
+                size: field.size,
+                distance_px: &field.distance_px,
+                raw: None,
+            };
+            match canvas.set_field(RUN_MASK, &distances) {
+                Ok(()) => self.mask_field = Some(RUN_MASK),
+                Err(problem) => tracing::warn!("the mask cannot be shown: {problem}"),
+            }
         }
     }
 
@@ -108,7 +191,7 @@ impl UiMemory {
         if !matches!(view.run.cells.get(key), Some(CellState::Done(_))) {
             return None;
         }
-        let path = view.dir.join(files::composite(&view.run.cell_name(key)));
+        let path = view.dir.join(view.run.picture_file(key));
         let revision = view.generation;
         Some(
             self.canvas

@@ -1,6 +1,6 @@
 //! The Run page: axes and progress above, original and mask to the left, the grid, the inspector.
 
-use super::{UiMemory, full_screen, grid, side_panels, theme};
+use super::{UiMemory, blind, full_screen, grid, side_panels, theme, verdicts};
 use crate::model::matrix::{Axis, AxisValue};
 use crate::model::run::CellState;
 use crate::state::command::Command;
@@ -30,8 +30,13 @@ pub fn run_page_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, o
         });
         return;
     };
+    if let Some(comparison) = &view.judging.blind {
+        blind::blind_ui(ui, view, comparison, memory, out);
+        return;
+    }
     egui::Panel::top("axes").show(ui, |ui| {
         axes_ui(ui, view, out);
+        ui.horizontal_wrapped(|ui| verdicts::review_bar_ui(ui, view, memory, out));
         if view.look.compare != Compare::Plain {
             compare_ui(ui, view, out);
         }

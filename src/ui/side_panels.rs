@@ -1,7 +1,7 @@
 //! Beside the grid: the original and the mask to the left, what is known of the selected cell to the right.
 
 use super::canvas::{self, CellPaint, Framing, ImageId};
-use super::{UiMemory, cell_look, theme};
+use super::{UiMemory, cell_look, theme, verdicts};
 use crate::model::cell::Baseline;
 use crate::model::run::{CellState, MatmulPath, Origin};
 use crate::state::command::Command;
@@ -93,7 +93,7 @@ pub fn inspector_ui(
     ui: &mut egui::Ui,
     _state: &AppState,
     view: &RunView,
-    _memory: &mut UiMemory,
+    memory: &mut UiMemory,
     out: &mut Vec<Msg>,
 ) {
     egui::ScrollArea::vertical().show(ui, |ui| {
@@ -129,6 +129,10 @@ pub fn inspector_ui(
             Some(CellState::Missing) | None => {
                 ui.label("not run");
             }
+        }
+        if matches!(view.run.cells.get(key), Some(CellState::Done(_))) {
+            ui.separator();
+            verdicts::verdict_ui(ui, view, key, memory, out);
         }
         ui.add_space(8.0);
         let can_approve = matches!(view.run.cells.get(key), Some(CellState::Done(_)));

@@ -92,8 +92,12 @@ const FALLBACK_FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf")
 /// Adds the fallback font. Called once, at start.
 pub fn install_fonts(ctx: &egui::Context) {
     use egui::epaint::text::{FontInsert, FontPriority, InsertFontFamily};
-    let families = [egui::FontFamily::Proportional, egui::FontFamily::Monospace]
-        .map(|family| InsertFontFamily { family, priority: FontPriority::Lowest });
+    let families = [egui::FontFamily::Proportional, egui::FontFamily::Monospace].map(|family| {
+        InsertFontFamily {
+            family,
+            priority: FontPriority::Lowest,
+        }
+    });
     ctx.add_font(FontInsert::new(
         "DejaVu Sans",
         egui::FontData::from_static(FALLBACK_FONT),

@@ -68,7 +68,7 @@ pub enum SortBy {
 }
 
 fn time(run: &Run, cell: &CellKey, by: SortBy) -> Option<f64> {
-    let timing = run.cells.get(cell)?.timing()?;
+    let timing = run.timing_of(cell)?;
     match by {
         SortBy::Key => None,
         SortBy::WallTime => timing.wall_secs,

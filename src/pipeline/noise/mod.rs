@@ -1,10 +1,9 @@
 //! Noise as `torch.randn` draws it from `torch.Generator("cpu")`, number for number.
 //!
 //! Follows `ATen/native/cpu/DistributionTemplates.h` and `ATen/core/DistributionsHelper.h` of
-//! PyTorch 2: tensors of 16 and more values are filled with uniform numbers first and turned into
-//! normal ones in groups of 16 (in float32 with the AVX2 polynomials of `avx_mathfun.h`, in
-//! bfloat16 with every intermediate rounded to bfloat16); smaller ones are drawn one by one in
-//! float64. Knows nothing of latents.
+//! `PyTorch` 2: tensors of 16 and more values are filled with uniform numbers first and turned into
+//! normal ones in groups of 16, in float32 with the AVX2 polynomials of `avx_mathfun.h`; smaller
+//! ones are drawn one by one in float64. Knows nothing of latents.
 
 mod mathfun;
 mod mt19937;
@@ -12,7 +11,7 @@ mod mt19937;
 use half::bf16;
 use mt19937::Mt19937;
 
-/// PyTorch's CPU generator after `manual_seed(seed)`.
+/// `PyTorch`'s CPU generator after `manual_seed(seed)`.
 #[derive(Debug, Clone)]
 pub struct TorchGenerator {
     engine: Mt19937,
@@ -22,7 +21,7 @@ pub struct TorchGenerator {
 
 impl TorchGenerator {
     /// The state after `torch.Generator("cpu").manual_seed(seed)`; only the low 32 bits matter, as
-    /// in PyTorch.
+    /// in `PyTorch`.
     pub fn new(seed: u64) -> Self {
         Self {
             engine: Mt19937::new(seed as u32),
@@ -37,42 +36,50 @@ impl TorchGenerator {
         }
         let mut values: Vec<f32> = (0..len).map(|_| self.uniform_f32()).collect();
         for group in values.chunks_exact_mut(16) {
-            box_muller_f32(group);
+            box_muller(group);
         }
         if !len.is_multiple_of(16) {
             // The last 16 values are drawn anew, over what was there.
             let tail = &mut values[len - 16..];
             tail.fill_with(|| self.uniform_f32());
-            box_muller_f32(tail);
+            box_muller(tail);
         }
         values
     }
 
     /// What `torch.randn(len, generator=self, dtype=torch.bfloat16)` draws.
+    ///
+    /// Unlike float32, values beyond the last whole 16 are not drawn before the last 16 are drawn
+    /// anew, so the two differ in their tails. This is what `PyTorch` 2.15
+    /// draws; 2.7 draws other numbers in bfloat16.
     pub fn randn_bf16(&mut self, len: usize) -> Vec<bf16> {
         if len < 16 {
-            return (0..len).map(|_| round(self.normal())).collect();
+            return (0..len)
+                .map(|_| bf16::from_f32(self.normal() as f32))
+                .collect();
         }
-        let mut values: Vec<bf16> = (0..len).map(|_| self.uniform_bf16()).collect();
+        let mut values = vec![bf16::ZERO; len];
         for group in values.chunks_exact_mut(16) {
-            box_muller_bf16(group);
+            self.fill_bf16(group);
         }
         if !len.is_multiple_of(16) {
-            let tail = &mut values[len - 16..];
-            tail.fill_with(|| self.uniform_bf16());
-            box_muller_bf16(tail);
+            self.fill_bf16(&mut values[len - 16..]);
         }
         values
+    }
+
+    /// 16 normal numbers, made in float32.
+    fn fill_bf16(&mut self, group: &mut [bf16]) {
+        let mut drawn: [f32; 16] = std::array::from_fn(|_| self.uniform_f32());
+        box_muller(&mut drawn);
+        for (value, drawn) in group.iter_mut().zip(drawn) {
+            *value = bf16::from_f32(drawn);
+        }
     }
 
     /// 24 random bits in [0, 1).
     fn uniform_f32(&mut self) -> f32 {
         (self.engine.next_u32() & 0x00ff_ffff) as f32 / (1 << 24) as f32
-    }
-
-    /// 8 random bits in [0, 1): as many as bfloat16 has digits.
-    fn uniform_bf16(&mut self) -> bf16 {
-        bf16::from_f32((self.engine.next_u32() & 0xff) as f32 / 256.0)
     }
 
     /// 53 random bits in [0, 1).
@@ -98,30 +105,13 @@ impl TorchGenerator {
 }
 
 /// Turns 16 uniform numbers into normal ones: the first eight give radii, the others angles.
-fn box_muller_f32(group: &mut [f32]) {
+fn box_muller(group: &mut [f32]) {
     let (radii, angles) = group.split_at_mut(8);
     for (a, b) in radii.iter_mut().zip(angles) {
         let radius = (-2.0 * mathfun::log(1.0 - *a)).sqrt();
         let (sin, cos) = mathfun::sincos(std::f32::consts::TAU * *b);
         *a = radius * cos;
         *b = radius * sin;
-    }
-}
-
-fn round(value: f64) -> bf16 {
-    bf16::from_f32(value as f32)
-}
-
-/// The same in bfloat16, where PyTorch rounds after every operation.
-fn box_muller_bf16(group: &mut [bf16]) {
-    let (radii, angles) = group.split_at_mut(8);
-    for (a, b) in radii.iter_mut().zip(angles) {
-        let u1 = round(1.0 - a.to_f64());
-        let log = round(u1.to_f64().ln());
-        let radius = round(round(-2.0 * log.to_f64()).to_f64().sqrt());
-        let theta = round(f64::from(2.0_f32) * std::f64::consts::PI * b.to_f64());
-        *a = round(radius.to_f64() * round(theta.to_f64().cos()).to_f64());
-        *b = round(radius.to_f64() * round(theta.to_f64().sin()).to_f64());
     }
 }
 

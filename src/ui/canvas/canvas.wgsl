@@ -12,7 +12,7 @@ struct Cell {
     base_map: vec4f,
     reference_map: vec4f,
     field_map: vec4f,
-    // Screen's size in pixels (xy).
+    // Screen's size in pixels (xy), pixels in a line's unit of thickness (z).
     screen: vec4f,
     // Mip level of base (x) and reference (y): negative means exact texels.
     // Screen pixels per texel of the field (z), 16-pixel tokens on (w > 0).
@@ -24,6 +24,11 @@ struct Cell {
     // Dilation radius and feather sigma in texels of the field, strength of the tint.
     mask: vec4f,
 }
+
+// What a pipeline can do; drivers that run both sides of a branch are spared what is not asked for.
+override with_difference: bool = true;
+override with_mask: bool = true;
+override with_adjustment: bool = true;
 
 const PLAIN = 0u;
 const WIPE = 1u;
@@ -251,7 +256,7 @@ struct Edges {
     grown: u32,
 }
 
-// Compares the texel here with those one and two screen pixels away: an outline is as thick at any zoom.
+// Compares the texel here with those one and two units away: an outline is as thick at any zoom.
 fn edges(p: vec2f, here: f32) -> Edges {
     var found = Edges(0u, 0u);
     let on_original = here <= 0.0;
@@ -262,7 +267,7 @@ fn edges(p: vec2f, here: f32) -> Edges {
         let angle = f32(i % 8u) * 0.78539816;
         // Square steps, so that straight edges give straight lines.
         let away = clamp(vec2f(cos(angle), sin(angle)) * 1.5, vec2f(-1.0), vec2f(1.0)) * reach;
-        let there = field_at(p + away * cell.to_image.xy).x;
+        let there = field_at(p + away * cell.screen.z * cell.to_image.xy).x;
         if (there <= 0.0) != on_original {
             found.original = max(found.original, strength);
         }
@@ -275,15 +280,15 @@ fn edges(p: vec2f, here: f32) -> Edges {
 
 const BLACK = vec3f(0.0);
 const WHITE = vec3f(1.0);
-const GROWN_COLOR = vec3f(1.0, 0.82, 0.0);
-const TINT_COLOR = vec3f(1.0, 0.0, 0.6);
-const RING_COLOR = vec3f(0.0, 0.75, 1.0);
-const GAINED_COLOR = vec3f(0.1, 0.85, 0.3);
-const LOST_COLOR = vec3f(1.0, 0.3, 0.1);
-const SPECK_COLOR = vec3f(0.75, 0.4, 1.0);
+const GROWN_COLOR = vec3f(255.0, 209.0, 0.0) / 255.0;
+const TINT_COLOR = vec3f(255.0, 0.0, 153.0) / 255.0;
+const RING_COLOR = vec3f(0.0, 191.0, 255.0) / 255.0;
+const GAINED_COLOR = vec3f(26.0, 217.0, 77.0) / 255.0;
+const LOST_COLOR = vec3f(255.0, 77.0, 26.0) / 255.0;
+const SPECK_COLOR = vec3f(191.0, 102.0, 255.0) / 255.0;
 
 fn stripes(at: vec2f, period: f32) -> bool {
-    return fract((at.x + at.y) / period) < 0.5;
+    return fract((at.x + at.y) / (period * cell.screen.z)) < 0.5;
 }
 
 fn overlaid(color: vec3f, p: vec2f, at: vec2f) -> vec3f {
@@ -327,13 +332,13 @@ fn overlaid(color: vec3f, p: vec2f, at: vec2f) -> vec3f {
     return c;
 }
 
-// Lines every 16 texels of the field, one screen pixel thick, dotted in two tones.
+// Lines every 16 texels of the field, one unit thick, dotted in two tones.
 fn token_lines(color: vec3f, p: vec2f, at: vec2f) -> vec3f {
-    if 16.0 * cell.levels.z < 6.0 {
+    if 16.0 * cell.levels.z < 6.0 * cell.screen.z {
         return color;
     }
     let here = floor((p * cell.field_map.xy + cell.field_map.zw + NUDGE) / 16.0);
-    let before = p - cell.to_image.xy;
+    let before = p - cell.to_image.xy * cell.screen.z;
     let there = floor((before * cell.field_map.xy + cell.field_map.zw + NUDGE) / 16.0);
     if any(here != there) {
         return mix(color, select(BLACK, WHITE, stripes(at, 4.0)), 0.6);
@@ -351,40 +356,40 @@ fn painted(at: vec2f) -> vec3f {
         if p.x < cell.params.x {
             shown = pick(reference_image, cell.reference_map, cell.levels.y, p);
         }
-    } else if mode == DIFFERENCE {
+    } else if with_difference && mode == DIFFERENCE {
         let reference = pick(reference_image, cell.reference_map, cell.levels.y, p);
         shown = vec4f(difference(base.rgb, reference.rgb), 1.0);
         raw = true;
-    } else if mode == MASK {
+    } else if with_mask && mode == MASK {
         shown = vec4f(select(BLACK, WHITE, is_grown(field_at(p).x)), 1.0);
         raw = true;
-    } else if mode == MASKED_PICTURE {
+    } else if with_mask && mode == MASKED_PICTURE {
         // What is masked is 0 in the model's -1..1, so middle grey.
         if is_grown(field_at(p).x) {
             shown = vec4f(vec3f(0.5), 1.0);
             raw = true;
         }
-    } else if mode == COMPOSITE {
+    } else if with_mask && mode == COMPOSITE {
         let original = pick(reference_image, cell.reference_map, cell.levels.y, p);
         shown = mix(original, base, feather_weight(field_at(p).x));
     }
     var c = shown.rgb;
-    if !raw {
+    if with_adjustment && !raw {
         c = adjusted(c);
     }
     if shown.a < 1.0 {
-        let squares = floor(at / 8.0);
+        let squares = floor(at / (8.0 * cell.screen.z));
         let dark = (i32(squares.x) + i32(squares.y)) % 2 == 0;
         c = mix(vec3f(select(0.6, 0.4, dark)), c, shown.a);
     }
-    if cell.choice.z != 0u {
+    if with_mask && cell.choice.z != 0u {
         c = overlaid(c, p, at);
     }
-    if cell.levels.w > 0.0 {
+    if with_mask && cell.levels.w > 0.0 {
         c = token_lines(c, p, at);
     }
     if mode == WIPE {
-        let away = abs((p.x - cell.params.x) / cell.to_image.x);
+        let away = abs((p.x - cell.params.x) / cell.to_image.x) / cell.screen.z;
         if away < 1.0 {
             c = WHITE;
         } else if away < 2.0 {

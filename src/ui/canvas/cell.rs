@@ -216,7 +216,7 @@ pub fn loupe_ui(
         ..paint.clone()
     };
     let rect = loupe_rect(ctx.content_rect(), pointer);
-    let painter = ctx.layer_painter(egui::LayerId::new(Order::Foreground, Id::new("loupe")));
+    let painter = ctx.layer_painter(egui::LayerId::new(Order::Foreground, Id::unique("loupe")));
     painter.rect_stroke(
         rect,
         0.0,

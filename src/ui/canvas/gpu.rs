@@ -213,9 +213,58 @@ impl Gpu {
     }
 }
 
-/// Pipeline and uniforms of one renderer, kept in egui's callback resources.
+/// What a pipeline can do beyond showing and wiping: the names are the shader's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Abilities {
+    difference: bool,
+    mask: bool,
+    adjustment: bool,
+}
+
+/// From the least to the most; the last can do everything.
+const VARIANTS: [Abilities; 4] = [
+    Abilities {
+        difference: false,
+        mask: false,
+        adjustment: false,
+    },
+    Abilities {
+        difference: true,
+        mask: false,
+        adjustment: false,
+    },
+    Abilities {
+        difference: false,
+        mask: true,
+        adjustment: false,
+    },
+    Abilities {
+        difference: true,
+        mask: true,
+        adjustment: true,
+    },
+];
+
+impl PieceUniform {
+    /// The pipeline that can do just what this piece asks for.
+    fn variant(&self) -> usize {
+        let [mode, _, overlay, channel] = self.choice;
+        let difference = mode == 2;
+        let mask = mode > 2 || overlay != 0 || self.levels[3] > 0.0;
+        let adjustment = channel != 0 || self.params[3].to_bits() != 1.0_f32.to_bits();
+        VARIANTS
+            .iter()
+            .position(|can| {
+                can.difference >= difference && can.mask >= mask && can.adjustment >= adjustment
+            })
+            .unwrap_or(VARIANTS.len() - 1)
+    }
+}
+
+/// Pipelines and uniforms of one renderer, kept in egui's callback resources.
 struct Painter {
-    pipeline: wgpu::RenderPipeline,
+    /// One for each of [`VARIANTS`].
+    pipelines: Vec<wgpu::RenderPipeline>,
     uniform_layout: wgpu::BindGroupLayout,
     sampler: wgpu::Sampler,
     uniforms: wgpu::Buffer,
@@ -270,27 +319,38 @@ impl Painter {
         } else {
             "encoded_target"
         };
-        let pipeline = device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
-            label: Some("canvas"),
-            layout: Some(&layout),
-            vertex: wgpu::VertexState {
-                module: &shader,
-                entry_point: Some("cover"),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
-                buffers: &[],
-            },
-            fragment: Some(wgpu::FragmentState {
-                module: &shader,
-                entry_point: Some(entry_point),
-                compilation_options: wgpu::PipelineCompilationOptions::default(),
-                targets: &[Some(format.into())],
-            }),
-            primitive: wgpu::PrimitiveState::default(),
-            depth_stencil: None,
-            multisample: wgpu::MultisampleState::default(),
-            multiview_mask: None,
-            cache: None,
-        });
+        let pipeline = |can: &Abilities| {
+            let constants = [
+                ("with_difference", f64::from(u8::from(can.difference))),
+                ("with_mask", f64::from(u8::from(can.mask))),
+                ("with_adjustment", f64::from(u8::from(can.adjustment))),
+            ];
+            device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
+                label: Some("canvas"),
+                layout: Some(&layout),
+                vertex: wgpu::VertexState {
+                    module: &shader,
+                    entry_point: Some("cover"),
+                    compilation_options: wgpu::PipelineCompilationOptions::default(),
+                    buffers: &[],
+                },
+                fragment: Some(wgpu::FragmentState {
+                    module: &shader,
+                    entry_point: Some(entry_point),
+                    compilation_options: wgpu::PipelineCompilationOptions {
+                        constants: &constants,
+                        ..Default::default()
+                    },
+                    targets: &[Some(format.into())],
+                }),
+                primitive: wgpu::PrimitiveState::default(),
+                depth_stencil: None,
+                multisample: wgpu::MultisampleState::default(),
+                multiview_mask: None,
+                cache: None,
+            })
+        };
+        let pipelines = VARIANTS.iter().map(pipeline).collect();
         let sampler = device.create_sampler(&wgpu::SamplerDescriptor {
             label: Some("canvas"),
             mag_filter: wgpu::FilterMode::Linear,
@@ -303,7 +363,7 @@ impl Painter {
         let (uniforms, uniform_group) =
             uniform_buffer(device, &uniform_layout, &sampler, stride * 64);
         Self {
-            pipeline,
+            pipelines,
             uniform_layout,
             sampler,
             uniforms,
@@ -324,9 +384,11 @@ impl Painter {
         }
         let first = self.staged.len() as u64 / self.stride;
         let size = screen.size_in_pixels.map(|px| px as f32);
+        // Lines are as thick as egui's on a scaled display, in whole pixels.
+        let line_px = screen.pixels_per_point.round().max(1.0);
         for piece in pieces {
             let uniform = PieceUniform {
-                screen: [size[0], size[1], 0.0, 0.0],
+                screen: [size[0], size[1], line_px, 0.0],
                 ..piece.uniform
             };
             let at = self.staged.len();
@@ -440,9 +502,12 @@ impl CallbackTrait for CellCallback {
         // egui's viewport is cut at the screen's edge; positions here are those of the whole screen.
         let [width, height] = info.screen_size_px.map(|px| px as f32);
         pass.set_viewport(0.0, 0.0, width, height, 0.0, 1.0);
-        pass.set_pipeline(&painter.pipeline);
         let first = self.first_slot.load(Ordering::Relaxed);
         for (slot, piece) in (first..).zip(&self.pieces) {
+            let Some(pipeline) = painter.pipelines.get(piece.uniform.variant()) else {
+                continue;
+            };
+            pass.set_pipeline(pipeline);
             let offset = u64::from(slot) * painter.stride;
             pass.set_bind_group(0, &painter.uniform_group, &[offset as u32]);
             pass.set_bind_group(1, &piece.base.group, &[]);

@@ -219,7 +219,7 @@ pub(super) struct Loader {
 
 impl Loader {
     /// Starts the workers.
-    pub fn start(options: &LoaderOptions, decode: Arc<Decode>, wake: Arc<Wake>) -> Self {
+    pub fn start(options: &LoaderOptions, decode: &Arc<Decode>, wake: &Arc<Wake>) -> Self {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
             has_work: Condvar::new(),
@@ -260,8 +260,12 @@ impl Loader {
     pub fn take(&self) -> Option<Loaded> {
         match self.results.try_recv() {
             Ok(loaded) => {
-                // Only now: until the window has the result, nobody may start on the same again.
-                self.shared.queue().in_flight.remove(&loaded.key());
+                // Only now: until the window has the result, nobody may start on the same again. What
+                // it still lacks of this picture it asks for anew.
+                let key = loaded.key();
+                let mut queue = self.shared.queue();
+                queue.in_flight.remove(&key);
+                queue.jobs.retain(|job| job.key() != key);
                 Some(loaded)
             }
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,

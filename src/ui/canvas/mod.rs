@@ -19,7 +19,7 @@
 //!     canvas.begin_frame();
 //!     // The input of all cells first, then the pictures: so none lags a frame behind.
 //!     for (i, (image, label)) in cells.iter().enumerate() {
-//!         let id = Id::new(("cell", i));
+//!         let id = Id::unique(("cell", i));
 //!         let status = canvas.status(*image);
 //!         let response = cell_response(ui, id, place(i), label, false, status);
 //!         navigate(framing, &response, size_in_image, false);
@@ -111,19 +111,17 @@ pub struct Canvas {
 }
 
 impl Canvas {
-    /// A canvas that decodes with `decode`; `render_state` is `None` where nothing can be drawn.
+    /// A canvas that decodes with `decode`, such as `Arc::new(decode_with_image_crate)`; `render_state` is `None` where nothing can be drawn.
     pub fn new(
         ctx: &egui::Context,
         render_state: Option<&egui_wgpu::RenderState>,
-        decode: Arc<Decode>,
+        decode: &Arc<Decode>,
         options: &CanvasOptions,
     ) -> Self {
         let gpu = render_state.map(Gpu::install);
         let max_side = gpu.as_ref().map_or(u32::MAX, Gpu::max_side);
-        let wake = {
-            let ctx = ctx.clone();
-            move || ctx.request_repaint()
-        };
+        let repaint = ctx.clone();
+        let wake: Arc<loader::Wake> = Arc::new(move || repaint.request_repaint());
         let max_whole_px = options.max_whole_px.min(max_side);
         let options = &CanvasOptions {
             max_whole_px,
@@ -134,7 +132,7 @@ impl Canvas {
             max_whole_px,
             tile_folder: options.tile_folder.clone(),
         };
-        let loader = Loader::start(&loader_options, decode, Arc::new(wake));
+        let loader = Loader::start(&loader_options, decode, &wake);
         let has_gpu = gpu.is_some();
         Self {
             store: TextureStore::new(gpu, loader, options),

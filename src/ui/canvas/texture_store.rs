@@ -102,6 +102,9 @@ const BACKGROUND_SHARE: f64 = 0.75;
 /// Background thumbnails that are queued at a time.
 const BACKGROUND_JOBS: usize = 32;
 
+/// What a picture is taken to be before it was read.
+const LIKELY_SIZE: [u32; 2] = [1024, 1024];
+
 struct Tile {
     texture: GpuTexture,
     last_used: u64,
@@ -199,6 +202,8 @@ pub(super) struct TextureStore {
     has_news: bool,
     /// Results may still wait in the workers' channel because this frame had enough.
     has_more: bool,
+    /// Bytes that the last frame drew and that cannot be given up.
+    committed: u64,
     use_now: MemoryUse,
 }
 
@@ -219,6 +224,7 @@ impl TextureStore {
             sent_wants: Vec::new(),
             has_news: false,
             has_more: false,
+            committed: 0,
             use_now: MemoryUse::default(),
         }
     }
@@ -408,6 +414,7 @@ impl TextureStore {
     /// Sends off what this frame asked for; true if there is more to draw soon.
     pub fn end_frame(&mut self) -> bool {
         self.evict();
+        self.committed = self.in_use();
         let wants = self.wants();
         if self.has_news || wants != self.sent_wants {
             self.has_news = false;
@@ -539,7 +546,9 @@ impl TextureStore {
                     new_uploads.push((Place::Thumbnail, thumbnail));
                 }
                 if let Some(full) = full {
-                    if entry.full.is_none() && self.gpu.is_some() {
+                    let has_room = self.committed + whole_bytes(size) <= self.budget_bytes;
+                    if entry.full.is_none() && self.gpu.is_some() && has_room {
+                        self.committed += whole_bytes(size);
                         new_uploads.push((Place::Full, full.levels));
                     } else {
                         entry.pixels = full.levels.into_iter().next();
@@ -788,25 +797,30 @@ impl TextureStore {
         }
     }
 
-    /// What to load, most wanted first.
-    fn wants(&self) -> Vec<WantKey> {
-        // What the frame draws and cannot give up counts against the budget; new things must fit.
-        let mut committed = self.use_now.fields + self.use_now.pending;
+    /// Bytes that this frame draws and that cannot be given up; new things must fit beside them.
+    fn in_use(&self) -> u64 {
+        let mut bytes = self.use_now.fields + self.use_now.pending;
         for entry in self
             .entries
             .iter()
             .filter(|entry| entry.last_used >= self.frame)
         {
-            committed += entry.thumbnail.as_ref().map_or(0, texture_bytes);
-            committed += entry.full.as_ref().map_or(0, texture_bytes);
+            bytes += entry.thumbnail.as_ref().map_or(0, texture_bytes);
+            bytes += entry.full.as_ref().map_or(0, texture_bytes);
             if let Some(set) = &entry.tiles {
                 let used = set
                     .present
                     .values()
                     .filter(|tile| tile.last_used >= self.frame);
-                committed += used.map(|tile| texture_bytes(&tile.texture)).sum::<u64>();
+                bytes += used.map(|tile| texture_bytes(&tile.texture)).sum::<u64>();
             }
         }
+        bytes
+    }
+
+    /// What to load, most wanted first.
+    fn wants(&self) -> Vec<WantKey> {
+        let mut committed = self.committed;
         let mut ranked: Vec<(u8, WantKey)> = Vec::new();
         let mut background = 0;
         let is_roomy = (self.use_now.total() as f64) < self.budget_bytes as f64 * BACKGROUND_SHARE;
@@ -831,7 +845,7 @@ impl TextureStore {
                 || (self.gpu.is_some() && entry.thumbnail.is_none() && !waits(Place::Thumbnail));
             let rank = |priority| if priority == Priority::Visible { 0 } else { 3 };
             if let Some((priority, detail)) = entry.wanted {
-                let full_bytes = entry.size.map_or(0, |size| {
+                let full_bytes = entry.size.map_or(whole_bytes(LIKELY_SIZE), |size| {
                     let is_large = size[0].max(size[1]) > self.max_whole_px;
                     if is_large {
                         TILE_BYTES
