@@ -29,17 +29,29 @@ impl Victim<'_> {
     fn start(&self) -> Result<std::process::Child> {
         std::fs::create_dir_all(self.home)?;
         let settings = self.home.join("storage.toml");
-        std::fs::write(&settings, format!("run_prefix = \"{}{{run_id}}/\"\n", self.root))?;
+        std::fs::write(
+            &settings,
+            format!("run_prefix = \"{}{{run_id}}/\"\n", self.root),
+        )?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_fill-audit"));
         command.env("STORAGE_EMULATOR_HOST", self.address);
         if self.what == "pull" {
             command.args(["pull", "r1", "--into"]).arg(self.dir);
         } else {
-            command.arg("push").arg(self.dir.join("r1")).arg("--queue").arg(self.home.join("queue"));
+            command
+                .arg("push")
+                .arg(self.dir.join("r1"))
+                .arg("--queue")
+                .arg(self.home.join("queue"));
         }
-        command.args(["--bucket", self.bucket, "--storage-config"]).arg(&settings);
+        command
+            .args(["--bucket", self.bucket, "--storage-config"])
+            .arg(&settings);
         command.arg("--cache").arg(self.home.join("cache"));
-        Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+        Ok(command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?)
     }
 
     /// Kills it after `after`; whether it was still alive.
@@ -101,10 +113,18 @@ async fn a_pull_killed_at_fifty_moments_ends_with_the_same_tree() -> Result<()> 
     for number in 0..KILLS {
         let name = format!("k{number}");
         let (dir, at_home) = (into(&name), home(&name));
-        let victim = Victim { dir: &dir, home: &at_home, ..victim };
+        let victim = Victim {
+            dir: &dir,
+            home: &at_home,
+            ..victim
+        };
         victim.killed_after(moment(number, whole))?;
         let dir = dir.join("r1");
-        let left = if dir.exists() { tree(&dir, false)? } else { BTreeMap::default() };
+        let left = if dir.exists() {
+            tree(&dir, false)?
+        } else {
+            BTreeMap::default()
+        };
         for (file, bytes) in &left {
             ensure!(
                 wanted.get(file) == Some(bytes),
@@ -145,7 +165,10 @@ async fn a_push_killed_at_fifty_moments_ends_with_the_same_objects() -> Result<(
     for number in 0..KILLS {
         let root = format!("audit/k{number}/");
         let prefix = format!("{root}r1/");
-        let victim = Victim { root: &root, ..victim };
+        let victim = Victim {
+            root: &root,
+            ..victim
+        };
         victim.killed_after(moment(number, whole))?;
         let left = remote(&*store, &prefix).await?;
         for (file, crc) in &left {
