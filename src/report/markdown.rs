@@ -19,7 +19,7 @@ pub const RECOMMENDED: &str = "Recommended Settings for Phase 1";
 pub struct ReportParts<'a> {
     /// Addresses of pictures by cell, where they are not files beside the report.
     pub links: BTreeMap<CellKey, String>,
-    /// The text of the section on the review, without its heading.
+    /// The section on the review, with its heading.
     pub review: Option<&'a str>,
     /// The text of the section on the recommended settings, without its heading.
     pub recommended: Option<&'a str>,
@@ -37,7 +37,7 @@ pub fn render(run: &Run, parts: &ReportParts<'_>) -> String {
     by_quant(&mut text, run);
     acceleration(&mut text, run);
     if let Some(review) = parts.review {
-        let _ = write!(text, "\n## Review\n\n{}\n", review.trim());
+        let _ = write!(text, "\n{}\n", review.trim());
     }
     if !run.warnings.is_empty() {
         text.push_str("\n## Warnings\n\n");
@@ -174,15 +174,23 @@ fn inputs(text: &mut String, run: &Run, document: &RunDocument) {
         if let Some(quant) = &file.quant {
             let _ = writeln!(
                 text,
-                "- {quant}: `{}`, {:.2} GB, SHA-256 `{}`",
+                "- {quant}: `{}`, {}, SHA-256 `{}`",
                 file.file,
-                file.size_bytes as f64 / 1e9,
+                size(file.size_bytes),
                 file.sha256
             );
         }
     }
     for gate in &document.gates_overridden {
         let _ = writeln!(text, "- **Mask gate overridden**: {}", one_line(gate));
+    }
+}
+
+/// `6.81 GB`, `3.6 MB`.
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes >= 1e9 => format!("{:.2} GB", bytes / 1e9),
+        bytes => format!("{:.1} MB", bytes / 1e6),
     }
 }
 
