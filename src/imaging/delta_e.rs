@@ -66,13 +66,14 @@ pub fn delta_e_2000_of_srgb(one: [u8; 3], two: [u8; 3]) -> f64 {
 /// just noticeable side by side.
 pub fn delta_e_2000(one: Lab, two: Lab) -> f64 {
     let weight = |chroma: f64| {
-        let seventh = chroma.powi(7);
+        let squared = chroma * chroma;
+        let seventh = squared * squared * squared * chroma;
         (seventh / (seventh + POW_25_7)).sqrt()
     };
-    let chroma_mean = f64::midpoint(one.a.hypot(one.b), two.a.hypot(two.b));
+    let chroma_mean = f64::midpoint(length(one.a, one.b), length(two.a, two.b));
     let stretch = 1.0 + 0.5 * (1.0 - weight(chroma_mean));
     let (a1, a2) = (stretch * one.a, stretch * two.a);
-    let (c1, c2) = (a1.hypot(one.b), a2.hypot(two.b));
+    let (c1, c2) = (length(a1, one.b), length(a2, two.b));
     let (h1, h2) = (hue_degrees(a1, one.b), hue_degrees(a2, two.b));
     let is_grey = c1 * c2 == 0.0;
 
@@ -110,6 +111,11 @@ pub fn delta_e_2000(one: Lab, two: Lab) -> f64 {
     let r_t = -(2.0 * theta).to_radians().sin() * 2.0 * weight(c_mean);
     let (l, c, h) = (dl / s_l, dc / s_c, dh / s_h);
     (l * l + c * c + h * h + r_t * c * h).max(0.0).sqrt()
+}
+
+/// Not `hypot`: its care about overflow costs more than the rest of the formula.
+fn length(a: f64, b: f64) -> f64 {
+    (a * a + b * b).sqrt()
 }
 
 /// The hue angle, 0 to 360; 0 for grey.

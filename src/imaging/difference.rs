@@ -9,6 +9,9 @@ use super::delta_e::delta_e_2000_of_srgb;
 /// Rec. 709 luma weights of red, green and blue, applied to the encoded sRGB values.
 pub const LUMA_WEIGHTS: [f32; 3] = [0.2126, 0.7152, 0.0722];
 
+/// Pixels that one core takes at a time.
+const PIXELS_AT_ONCE: usize = 4096;
+
 /// What is measured between a picture `p` and its reference `r`, both 8-bit sRGB; values in the
 /// formulas are encoded (not linear) and from 0 to 1. What leaves 0 to 1 is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +42,17 @@ pub fn difference_picture(
 ) -> Result<RgbImage, ImagingError> {
     check_sizes(picture, reference)?;
     let mut out = RgbImage::new(picture.width(), picture.height());
-    out.par_chunks_exact_mut(3)
-        .zip(picture.par_chunks_exact(3))
-        .zip(reference.par_chunks_exact(3))
-        .with_min_len(4096)
+    out.par_chunks_mut(PIXELS_AT_ONCE * 3)
+        .zip(picture.par_chunks(PIXELS_AT_ONCE * 3))
+        .zip(reference.par_chunks(PIXELS_AT_ONCE * 3))
         .for_each(|((out, picture), reference)| {
-            if let (&[r, g, b], &[rr, rg, rb]) = (picture, reference) {
-                let shown = difference([r, g, b], [rr, rg, rb], metric, gain, threshold);
-                out.copy_from_slice(&shown);
+            let pixels = picture
+                .as_chunks::<3>()
+                .0
+                .iter()
+                .zip(reference.as_chunks::<3>().0);
+            for (out, (&picture, &reference)) in out.as_chunks_mut::<3>().0.iter_mut().zip(pixels) {
+                *out = difference(picture, reference, metric, gain, threshold);
             }
         });
     Ok(out)
@@ -95,16 +101,21 @@ pub fn magnitude(picture: [u8; 3], reference: [u8; 3], metric: DifferenceMetric)
 /// When the sizes differ.
 pub fn delta_e_map(picture: &RgbImage, reference: &RgbImage) -> Result<Vec<f32>, ImagingError> {
     check_sizes(picture, reference)?;
-    let of = |(picture, reference): (&[u8], &[u8])| match (picture, reference) {
-        (&[r, g, b], &[rr, rg, rb]) => delta_e_2000_of_srgb([r, g, b], [rr, rg, rb]) as f32,
-        _ => 0.0,
-    };
-    Ok(picture
-        .par_chunks_exact(3)
-        .zip(reference.par_chunks_exact(3))
-        .with_min_len(4096)
-        .map(of)
-        .collect())
+    let mut map = vec![0.0; picture.width() as usize * picture.height() as usize];
+    map.par_chunks_mut(PIXELS_AT_ONCE)
+        .zip(picture.par_chunks(PIXELS_AT_ONCE * 3))
+        .zip(reference.par_chunks(PIXELS_AT_ONCE * 3))
+        .for_each(|((map, picture), reference)| {
+            let pixels = picture
+                .as_chunks::<3>()
+                .0
+                .iter()
+                .zip(reference.as_chunks::<3>().0);
+            for (delta_e, (&picture, &reference)) in map.iter_mut().zip(pixels) {
+                *delta_e = delta_e_2000_of_srgb(picture, reference) as f32;
+            }
+        });
+    Ok(map)
 }
 
 /// The luma of a colour, 0 to 255: Rec. 709 weights on encoded values.
