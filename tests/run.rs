@@ -30,12 +30,14 @@ pub fn models() -> PathBuf {
 }
 
 impl Place {
+    /// An empty one.
     pub fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
         }
     }
 
+    /// Something in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
@@ -56,6 +58,7 @@ impl Place {
         command
     }
 
+    /// Calls the program to its end.
     pub fn call(&self, args: &[&str]) -> Output {
         self.program().args(args).output().unwrap()
     }
@@ -90,6 +93,7 @@ pub fn quick(run_id: &str) -> Vec<String> {
     args
 }
 
+/// Arguments as they are passed on.
 pub fn words(args: &[String]) -> Vec<&str> {
     args.iter().map(String::as_str).collect()
 }

@@ -167,13 +167,14 @@ fn what_is_wrong_is_named_with_its_remedy() {
         (vec!["run", "--session", session, "--size", "100"], 1, "multiple of 16"),
         (vec!["run", "--session", session, "--device", "abacus"], 1, "abacus"),
         (vec!["run", "--session", session, "--models", "nowhere"], 1, "ae.safetensors"),
-        (vec!["run", "--session", session, "--quant", "Q2_K", "--size", "64", "--open", "0", "--despeck", "0"], 1, "Q2_K"),
+        (vec!["run", "--session", session, "--quant", "Q2_K", "--size", "64", "--open", "0", "--dilate", "2"], 1, "Q2_K"),
         (vec!["run", "--session", session, "--size", "64"], 1, "--override-gates"),
         (vec!["run", "--resume", "nowhere"], 1, "no such folder"),
         (vec!["run", "--resume", "x", "--extend", "y"], 2, "cannot be used with"),
         (vec!["run", "--session", session, "--max-cells", "0"], 1, "at least 1"),
         (vec!["view", "nowhere"], 1, "no such run"),
-        (vec!["fly"], 2, "unrecognized subcommand"),
+        (vec!["fly"], 1, "--help lists the subcommands"),
+        (vec!["show", "--fly"], 2, "unexpected argument"),
     ] {
         let error = place.fails(&args, code);
         assert!(error.contains(expected), "{args:?}: {error}");
