@@ -223,6 +223,7 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
         Command::FullScreen => {
             view.is_full_screen = !view.is_full_screen && view.selected.is_some()
         }
+        Command::Back if view.judging.blind.is_some() => view.judging.blind = None,
         Command::Back => {
             if view.look.compare != Compare::Plain && !view.is_full_screen {
                 view.look.compare = Compare::Plain;
