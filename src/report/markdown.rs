@@ -320,3 +320,7 @@ fn acceleration(text: &mut String, run: &Run) {
         (None, None) => {}
     }
 }
+
+#[cfg(test)]
+#[path = "markdown_tests.rs"]
+mod tests;
