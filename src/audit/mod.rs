@@ -14,6 +14,7 @@
 
 pub mod approval;
 pub mod atomic;
+pub mod contact_sheet;
 pub mod context;
 pub mod engine;
 pub mod error;

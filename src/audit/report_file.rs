@@ -1,7 +1,8 @@
 //! Writes a run's `REPORT.md`: last when a run ends, again when it grows or is approved.
 
 use super::run_folder::{self, Verification};
-use super::{AuditError, atomic};
+use super::{AuditError, atomic, journal};
+use crate::model::review::{FailureTypes, ReviewState, export};
 use crate::model::run::{Run, files};
 use crate::report::markdown::{self, ReportParts};
 use crate::report::service;
@@ -34,7 +35,19 @@ pub fn text(folder: &Path, run: &Run, recommended: Option<&str>) -> String {
         .as_deref()
         .and_then(|text| service::section(text, &["recommended settings"]))
         .filter(|section| !section.is_empty());
+    let review = match journal::read_all(folder) {
+        Ok(journals) if !journals.events.is_empty() => {
+            let review = ReviewState::replay(journals.events);
+            Some(export::markdown(run, &review, &FailureTypes::default()))
+        }
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!("the report goes without the review: {error}");
+            None
+        }
+    };
     let parts = ReportParts {
+        review: review.as_deref(),
         recommended: recommended.or(kept.as_deref()),
         ..ReportParts::default()
     };

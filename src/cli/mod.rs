@@ -2,3 +2,8 @@
 
 pub mod approve;
 pub mod check;
+pub mod bucket;
+pub mod doctor;
+pub mod list;
+pub mod pull;
+pub mod push;

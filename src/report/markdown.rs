@@ -19,7 +19,7 @@ pub const RECOMMENDED: &str = "Recommended Settings for Phase 1";
 pub struct ReportParts<'a> {
     /// Addresses of pictures by cell, where they are not files beside the report.
     pub links: BTreeMap<CellKey, String>,
-    /// The text of the section on the review, without its heading.
+    /// The section on the review, with its heading.
     pub review: Option<&'a str>,
     /// The text of the section on the recommended settings, without its heading.
     pub recommended: Option<&'a str>,
@@ -37,7 +37,7 @@ pub fn render(run: &Run, parts: &ReportParts<'_>) -> String {
     by_quant(&mut text, run);
     acceleration(&mut text, run);
     if let Some(review) = parts.review {
-        let _ = write!(text, "\n## Review\n\n{}\n", review.trim());
+        let _ = write!(text, "\n{}\n", review.trim());
     }
     if !run.warnings.is_empty() {
         text.push_str("\n## Warnings\n\n");

@@ -340,18 +340,30 @@ fn split_capability(text: &str) -> (String, Option<String>) {
     (name.trim().to_owned(), capability)
 }
 
-/// The text of the first section whose heading has one of these words, without the heading.
+/// The text of the first section whose heading has one of these words, without the heading. A `#` in a
+/// code block is no heading.
 pub fn section(text: &str, words: &[&str]) -> Option<String> {
-    let level = |line: &str| line.bytes().take_while(|b| *b == b'#').count();
-    let mut lines = text.lines().skip_while(|line| {
-        let lower = line.to_ascii_lowercase();
-        level(line) == 0 || !words.iter().any(|word| lower.contains(word))
-    });
-    let depth = level(lines.next()?);
-    let body: Vec<&str> = lines
-        .take_while(|line| level(line) == 0 || level(line) > depth)
-        .collect();
-    Some(body.join("\n").trim().to_owned())
+    let mut is_code = false;
+    let mut found: Option<(usize, Vec<&str>)> = None;
+    for line in text.lines() {
+        is_code ^= line.trim_start().starts_with("```");
+        let depth = if is_code {
+            0
+        } else {
+            line.bytes().take_while(|b| *b == b'#').count()
+        };
+        match &mut found {
+            Some((within, _)) if (1..=*within).contains(&depth) => break,
+            Some((_, body)) => body.push(line),
+            None => {
+                let lower = line.to_ascii_lowercase();
+                if depth > 0 && words.iter().any(|word| lower.contains(word)) {
+                    found = Some((depth, Vec::new()));
+                }
+            }
+        }
+    }
+    found.map(|(_, body)| body.join("\n").trim().to_owned())
 }
 
 /// The last part of a link's path, its percent signs decoded.
