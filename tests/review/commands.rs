@@ -34,7 +34,9 @@ impl Place {
     }
 
     fn append(&self, event: &fill_audit::model::review::Event) {
-        Journal::new(&self.run_dir(), &event.reviewer).append(event).unwrap();
+        Journal::new(&self.run_dir(), &event.reviewer)
+            .append(event)
+            .unwrap();
     }
 
     fn run_dir(&self) -> PathBuf {
@@ -115,25 +117,42 @@ fn an_approval_is_written_recorded_reported_and_checks_out() {
     let text = std::fs::read_to_string(place.out()).unwrap();
     let settings = ApprovedSettings::parse(&text, "phase1.toml").unwrap();
     assert_eq!(settings.approval.cell, "Q8_0_gs4");
-    assert_eq!((settings.approval.cells_seen, settings.approval.cells_total), (4, 4));
+    assert_eq!(
+        (settings.approval.cells_seen, settings.approval.cells_total),
+        (4, 4)
+    );
     assert_eq!(settings.approval.note, "leaves continue");
 
     let state = ReviewState::replay(read_all(&place.run_dir()).unwrap().events);
     let approval = state.approvals().last().unwrap();
-    assert_eq!(approval.sha256, fill_audit::audit::hash::sha256(text.as_bytes()));
+    assert_eq!(
+        approval.sha256,
+        fill_audit::audit::hash::sha256(text.as_bytes())
+    );
     assert_eq!(approval.cell, cell(&place.run, "Q8_0_gs4"));
 
     let report = std::fs::read_to_string(place.run_dir().join("REPORT.md")).unwrap();
-    assert!(report.starts_with("# Audit\n\n## Results\n\nfour cells\n\n## Recommended"), "{report}");
+    assert!(
+        report.starts_with("# Audit\n\n## Results\n\nfour cells\n\n## Recommended"),
+        "{report}"
+    );
     assert!(report.contains("| Quant | Q8_0 |"), "{report}");
     assert!(!report.contains("User fills this in"), "{report}");
 
     let models = place.dir.path().join("models/snapshots/abc");
     std::fs::create_dir_all(&models).unwrap();
-    std::fs::write(models.join("flux1-fill-dev-Q8_0.gguf"), weights_bytes("Q8_0")).unwrap();
+    std::fs::write(
+        models.join("flux1-fill-dev-Q8_0.gguf"),
+        weights_bytes("Q8_0"),
+    )
+    .unwrap();
     let (result, out) = place.check(true, Some(&place.dir.path().join("models")));
     result.unwrap();
-    for line in ["every value agrees with the run", "is the approved picture", "are the approved weights"] {
+    for line in [
+        "every value agrees with the run",
+        "is the approved picture",
+        "are the approved weights",
+    ] {
         assert!(out.contains(line), "{out}");
     }
 }
@@ -145,7 +164,9 @@ fn the_command_writes_the_bytes_that_the_window_stages() {
     let written = std::fs::read_to_string(place.out()).unwrap();
     // The state as a window has it: without the approval that was recorded since.
     let events = read_all(&place.run_dir()).unwrap().events;
-    let before = events.into_iter().filter(|event| !matches!(event.action, Action::Approved { .. }));
+    let before = events
+        .into_iter()
+        .filter(|event| !matches!(event.action, Action::Approved { .. }));
     let review = ReviewState::replay(before);
     let (key, jane) = (cell(&place.run, "Q8_0_gs4"), who("jane"));
     let staged = draft(Request {
@@ -171,12 +192,19 @@ fn the_former_file_is_kept_with_its_time_and_replaced_values_are_named() {
     let place = Place::reviewed();
     place.approve(&place.args()).0.unwrap();
     let former = std::fs::read(place.out()).unwrap();
-    let args = ApproveArgs { cell: "Q8_0_gs10".to_owned(), note: None, ..place.args() };
+    let args = ApproveArgs {
+        cell: "Q8_0_gs10".to_owned(),
+        note: None,
+        ..place.args()
+    };
     let (result, out) = place.approve_with(&args, 200, None);
     result.unwrap();
     let kept = place.dir.path().join("phase1.20261121T100140Z.toml");
     assert!(out.contains("phase1.20261121T100140Z.toml"), "{out}");
-    assert!(out.contains("-guidance_scale = 4.0") && out.contains("+guidance_scale = 10.0"), "{out}");
+    assert!(
+        out.contains("-guidance_scale = 4.0") && out.contains("+guidance_scale = 10.0"),
+        "{out}"
+    );
     assert_eq!(std::fs::read(&kept).unwrap(), former);
     let text = std::fs::read_to_string(place.out()).unwrap();
     let settings = ApprovedSettings::parse(&text, "phase1.toml").unwrap();
@@ -189,7 +217,7 @@ fn held_back_means_that_no_byte_changes() {
     let place = Place::reviewed();
     let key = cell(&place.run, "Q8_0_gs4");
     write_cell(&place.run_dir(), &place.run, &key, 2, "NVIDIA A100");
-    let mut script = Script::default();
+    let mut script = Script::after(500);
     script.act("max", Action::Seen { cell: key.clone() });
     place.append(&script.reject("max", key, &["residue"]));
     let before = place.files();
@@ -197,22 +225,42 @@ fn held_back_means_that_no_byte_changes() {
     let error = result.unwrap_err().to_string();
     assert!(error.contains("held back"), "{error}");
     assert!(out.contains("--override failure_on_cell=\"why\""), "{out}");
-    assert!(out.contains("--override gpu_not_production=\"why\""), "{out}");
+    assert!(
+        out.contains("--override gpu_not_production=\"why\""),
+        "{out}"
+    );
     assert!(out.contains("made on NVIDIA A100 (sm_89)"), "{out}");
     assert_eq!(place.files(), before);
 
     // One answered of two is not enough; both are.
     let one = vec![(ReasonCode::GpuNotProduction, "a trial".to_owned())];
-    let args = ApproveArgs { overrides: one.clone(), ..place.args() };
+    let args = ApproveArgs {
+        overrides: one.clone(),
+        ..place.args()
+    };
     assert!(place.approve(&args).0.is_err());
     assert_eq!(place.files(), before);
-    let both = [one, vec![(ReasonCode::FailureOnCell, "max looked at the old one".to_owned())]].concat();
-    let (result, _) = place.approve(&ApproveArgs { overrides: both, ..place.args() });
+    let both = [
+        one,
+        vec![(
+            ReasonCode::FailureOnCell,
+            "max looked at the old one".to_owned(),
+        )],
+    ]
+    .concat();
+    let (result, _) = place.approve(&ApproveArgs {
+        overrides: both,
+        ..place.args()
+    });
     result.unwrap();
     let text = std::fs::read_to_string(place.out()).unwrap();
     let settings = ApprovedSettings::parse(&text, "x").unwrap();
-    let written: Vec<&str> =
-        settings.approval.overrides.iter().map(|one| one.because.as_str()).collect();
+    let written: Vec<&str> = settings
+        .approval
+        .overrides
+        .iter()
+        .map(|one| one.because.as_str())
+        .collect();
     assert_eq!(written, ["max looked at the old one", "a trial"]);
 }
 
@@ -220,14 +268,20 @@ fn held_back_means_that_no_byte_changes() {
 fn nothing_is_written_without_a_yes() {
     let place = Place::reviewed();
     let before = place.files();
-    let args = ApproveArgs { yes: false, ..place.args() };
+    let args = ApproveArgs {
+        yes: false,
+        ..place.args()
+    };
     let (result, out) = place.approve_with(&args, 100, Some(&mut &b"n\n"[..]));
     assert!(result.unwrap_err().to_string().contains("not confirmed"));
     assert!(out.contains("[y/N]"), "{out}");
     let (result, _) = place.approve_with(&args, 100, None);
     assert!(result.unwrap_err().to_string().contains("--yes"));
     assert_eq!(place.files(), before);
-    place.approve_with(&args, 100, Some(&mut &b"y\n"[..])).0.unwrap();
+    place
+        .approve_with(&args, 100, Some(&mut &b"y\n"[..]))
+        .0
+        .unwrap();
     assert!(place.out().exists());
 }
 
@@ -239,7 +293,10 @@ fn a_settings_file_that_cannot_be_read_is_never_overwritten() {
         let before = place.files();
         let (result, _) = place.approve(&place.args());
         let error = result.unwrap_err().to_string();
-        assert!(error.contains("not overwritten") && error.contains("phase1.toml"), "{error}");
+        assert!(
+            error.contains("not overwritten") && error.contains("phase1.toml"),
+            "{error}"
+        );
         assert_eq!(place.files(), before);
     }
 }
@@ -265,9 +322,15 @@ fn a_file_that_changed_since_it_was_shown_is_not_overwritten() {
     std::fs::write(place.out(), "someone else's").unwrap();
     let error = approval::write_settings(&place.out(), &staged).unwrap_err();
     assert!(matches!(error, ApprovalError::Changed { .. }), "{error}");
-    assert_eq!(std::fs::read_to_string(place.out()).unwrap(), "someone else's");
+    assert_eq!(
+        std::fs::read_to_string(place.out()).unwrap(),
+        "someone else's"
+    );
     std::fs::remove_file(place.out()).unwrap();
-    assert_eq!(approval::write_settings(&place.out(), &staged).unwrap(), None);
+    assert_eq!(
+        approval::write_settings(&place.out(), &staged).unwrap(),
+        None
+    );
     assert_eq!(std::fs::read_to_string(place.out()).unwrap(), staged.text());
 }
 
@@ -279,7 +342,10 @@ fn a_linked_settings_file_stays_a_link() {
     place.approve(&place.args()).0.unwrap();
     std::fs::rename(place.out(), &elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, place.out()).unwrap();
-    let args = ApproveArgs { cell: "Q8_0_gs10".to_owned(), ..place.args() };
+    let args = ApproveArgs {
+        cell: "Q8_0_gs10".to_owned(),
+        ..place.args()
+    };
     place.approve_with(&args, 300, None).0.unwrap();
     assert!(place.out().is_symlink());
     let text = std::fs::read_to_string(&elsewhere).unwrap();
@@ -291,7 +357,10 @@ fn a_folder_that_cannot_be_written_is_named_and_the_journal_stays_as_it_was() {
     let place = Place::reviewed();
     let before = place.files();
     let out = place.dir.path().join("gone/phase1.toml");
-    let (result, _) = place.approve(&ApproveArgs { out, ..place.args() });
+    let (result, _) = place.approve(&ApproveArgs {
+        out,
+        ..place.args()
+    });
     let error = result.unwrap_err().to_string();
     assert!(error.contains("gone/phase1.toml"), "{error}");
     assert_eq!(place.files(), before);
@@ -300,18 +369,30 @@ fn a_folder_that_cannot_be_written_is_named_and_the_journal_stays_as_it_was() {
 #[test]
 fn an_unknown_cell_is_answered_with_those_there_are() {
     let place = Place::reviewed();
-    let (result, _) = place.approve(&ApproveArgs { cell: "Q5_K_S_gs4".to_owned(), ..place.args() });
+    let (result, _) = place.approve(&ApproveArgs {
+        cell: "Q5_K_S_gs4".to_owned(),
+        ..place.args()
+    });
     let error = result.unwrap_err().to_string();
-    assert!(error.contains("Q5_K_S_gs4") && error.contains("Q8_0_gs10"), "{error}");
+    assert!(
+        error.contains("Q5_K_S_gs4") && error.contains("Q8_0_gs10"),
+        "{error}"
+    );
 }
 
 #[test]
 fn another_dilation_than_the_cells_needs_a_reason() {
     let place = Place::reviewed();
-    let args = ApproveArgs { dilate_px: Some(12.0), ..place.args() };
+    let args = ApproveArgs {
+        dilate_px: Some(12.0),
+        ..place.args()
+    };
     let (result, out) = place.approve(&args);
     assert!(result.is_err());
-    assert!(out.contains("made at a dilation of 10 px, but 12 px is staged"), "{out}");
+    assert!(
+        out.contains("made at a dilation of 10 px, but 12 px is staged"),
+        "{out}"
+    );
 }
 
 #[test]
@@ -321,8 +402,16 @@ fn check_finds_what_was_changed_since() {
     let good = std::fs::read_to_string(place.out()).unwrap();
     std::fs::write(place.out(), good.replace("seed = 42", "seed = 41")).unwrap();
     let (result, out) = place.check(true, None);
-    assert!(result.unwrap_err().to_string().contains("1 value does not agree"));
-    assert!(out.contains("inference.seed is 41 in the file but 42 in the run"), "{out}");
+    assert!(
+        result
+            .unwrap_err()
+            .to_string()
+            .contains("1 value does not agree")
+    );
+    assert!(
+        out.contains("inference.seed is 41 in the file but 42 in the run"),
+        "{out}"
+    );
 
     std::fs::write(place.out(), &good).unwrap();
     let picture = place.run_dir().join("Q8_0_gs4.png");
@@ -343,5 +432,8 @@ fn check_finds_what_was_changed_since() {
 
     std::fs::write(place.out(), good.replace("[model]", "[modle]")).unwrap();
     let error = format!("{:#}", place.check(false, None).0.unwrap_err());
-    assert!(error.contains("modle") && error.contains("line 4"), "{error}");
+    assert!(
+        error.contains("modle") && error.contains("line 4"),
+        "{error}"
+    );
 }

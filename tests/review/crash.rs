@@ -16,7 +16,9 @@ const ROUNDS: u64 = 200;
 /// Not a test by itself: what the test below starts, in a process of its own.
 #[test]
 fn the_child_that_is_killed() {
-    let (Ok(dir), Ok(round)) = (std::env::var(DIR), std::env::var(ROUND)) else { return };
+    let (Ok(dir), Ok(round)) = (std::env::var(DIR), std::env::var(ROUND)) else {
+        return;
+    };
     let round: u64 = round.parse().unwrap();
     let run = Run::new(document(), Vec::new()).unwrap();
     let cells = ["Q4_0_gs4", "Q4_0_gs10", "Q8_0_gs4", "Q8_0_gs10"].map(|name| cell(&run, name));
@@ -26,9 +28,18 @@ fn the_child_that_is_killed() {
     for n in 0..100_000u64 {
         let id = EventId::from_bits(u128::from(round) << 64 | u128::from(n));
         let at = cells[(n % 4) as usize].clone();
-        let verdict = if n % 3 == 0 { Verdict::Clear } else { Verdict::Pass(BTreeSet::new()) };
+        let verdict = if n % 3 == 0 {
+            Verdict::Clear
+        } else {
+            Verdict::Pass(BTreeSet::new())
+        };
         let action = Action::Verdict { cell: at, verdict };
-        let event = state.next_event(id, UtcTime::new(jiff::Timestamp::now()), &who("jane"), action);
+        let event = state.next_event(
+            id,
+            UtcTime::new(jiff::Timestamp::now()),
+            &who("jane"),
+            action,
+        );
         journal.append(&event).unwrap();
         // Only now is it on the disk and may be shown.
         let mut out = std::io::stdout().lock();
@@ -54,7 +65,9 @@ fn every_verdict_that_was_reported_before_a_kill_is_there_after_replay() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         // After some reports, and at any moment between two.
         let wanted = (random >> 60) as usize;
         let mut seen = 0;
@@ -71,16 +84,37 @@ fn every_verdict_that_was_reported_before_a_kill_is_there_after_replay() {
         child.wait().unwrap();
     }
     let journals = read_all(dir.path()).unwrap();
-    let written: BTreeSet<String> =
-        journals.events.iter().map(|event| event.id.to_string()).collect();
+    let written: BTreeSet<String> = journals
+        .events
+        .iter()
+        .map(|event| event.id.to_string())
+        .collect();
     let lost: Vec<&String> = reported.difference(&written).collect();
-    assert!(lost.is_empty(), "{} of {} are lost: {lost:?}", lost.len(), reported.len());
-    assert!(reported.len() as u64 > ROUNDS, "only {} verdicts were reported", reported.len());
+    assert!(
+        lost.is_empty(),
+        "{} of {} are lost: {lost:?}",
+        lost.len(),
+        reported.len()
+    );
+    assert!(
+        reported.len() as u64 > ROUNDS,
+        "only {} verdicts were reported",
+        reported.len()
+    );
     // A kill tears at most the one line that was being written.
-    assert!(journals.warnings.len() as u64 <= ROUNDS, "{:?}", journals.warnings);
+    assert!(
+        journals.warnings.len() as u64 <= ROUNDS,
+        "{:?}",
+        journals.warnings
+    );
     let state = ReviewState::replay(journals.events);
     assert_eq!(state.events().count(), written.len());
-    println!("{} reported, {} written, {} torn", reported.len(), written.len(), journals.warnings.len());
+    println!(
+        "{} reported, {} written, {} torn",
+        reported.len(),
+        written.len(),
+        journals.warnings.len()
+    );
 }
 
 fn note(line: &str, reported: &mut BTreeSet<String>) -> usize {

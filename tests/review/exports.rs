@@ -16,18 +16,45 @@ fn reviewed(run: &Run) -> ReviewState {
         cell(run, "Q8_0_gs10"),
     );
     script.reject("jane", a.clone(), &["hallucinated_object", "seam"]);
-    script.act("jane", Action::Note { cell: a.clone(), text: "a | b, \"quoted\"\n<b>next</b> line".to_owned() });
-    let shape = Shape::Box { x: 3.0, y: 4.0, width: 5.0, height: 6.0 };
-    let mark = Mark { shape, failure: None, text: "ball".to_owned() };
-    script.act("jane", Action::AddMark { cell: a.clone(), mark });
+    script.act(
+        "jane",
+        Action::Note {
+            cell: a.clone(),
+            text: "a | b, \"quoted\"\n<b>next</b> line".to_owned(),
+        },
+    );
+    let shape = Shape::Box {
+        x: 3.0,
+        y: 4.0,
+        width: 5.0,
+        height: 6.0,
+    };
+    let mark = Mark {
+        shape,
+        failure: None,
+        text: "ball".to_owned(),
+    };
+    script.act(
+        "jane",
+        Action::AddMark {
+            cell: a.clone(),
+            mark,
+        },
+    );
     script.reject("jane", b, &[]);
     script.pass("jane", c.clone());
     script.reject("max", c.clone(), &["colour_mismatch"]);
     script.pass("max", d.clone());
     script.act("jane", Action::Seen { cell: d.clone() });
-    let round = |x: &_, y: &_| Round { cells: vec![Clone::clone(x), Clone::clone(y)], repeats: None };
+    let round = |x: &_, y: &_| Round {
+        cells: vec![Clone::clone(x), Clone::clone(y)],
+        repeats: None,
+    };
     let mut rounds: Vec<Round> = (0..9).map(|_| round(&c, &d)).collect();
-    rounds.push(Round { cells: vec![d.clone(), c.clone()], repeats: Some(0) });
+    rounds.push(Round {
+        cells: vec![d.clone(), c.clone()],
+        repeats: Some(0),
+    });
     let plan = BlindPlan { seed: 7, rounds };
     let session = script.act("jane", Action::BlindBegin { plan }).id;
     for index in 0..10usize {
@@ -37,10 +64,29 @@ fn reviewed(run: &Run) -> ReviewState {
             7 => Choice::AllBad,
             _ => Choice::Winner(0),
         };
-        script.act("jane", Action::BlindVote { session: session.clone(), round: index, choice });
+        script.act(
+            "jane",
+            Action::BlindVote {
+                session: session.clone(),
+                round: index,
+                choice,
+            },
+        );
     }
-    script.act("jane", Action::BlindReveal { session: session.clone() });
-    script.act("jane", Action::BlindVote { session, round: 0, choice: Choice::Tie });
+    script.act(
+        "jane",
+        Action::BlindReveal {
+            session: session.clone(),
+        },
+    );
+    script.act(
+        "jane",
+        Action::BlindVote {
+            session,
+            round: 0,
+            choice: Choice::Tie,
+        },
+    );
     script.state
 }
 
@@ -77,7 +123,10 @@ fn the_exports_read_back_in_their_formats() {
         .filter(|line| line.starts_with("| Q4\\_0") || line.starts_with("| Q4_0_gs4 |"))
         .map(|line| line.replace("\\|", "").matches('|').count())
         .collect();
-    assert!(!widths.is_empty() && widths.iter().all(|width| *width == 5), "{widths:?}\n{text}");
+    assert!(
+        !widths.is_empty() && widths.iter().all(|width| *width == 5),
+        "{widths:?}\n{text}"
+    );
 }
 
 #[test]

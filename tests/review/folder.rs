@@ -37,8 +37,12 @@ pub fn document() -> RunDocument {
         size_bytes: weights_bytes(quant).len() as u64,
     };
     let matrix = Matrix {
-        quants: ["Q4_0", "Q8_0"].map(|quant| Quant::new(quant).unwrap()).to_vec(),
-        guidances: ["4", "10"].map(|guidance| guidance.parse().unwrap()).to_vec(),
+        quants: ["Q4_0", "Q8_0"]
+            .map(|quant| Quant::new(quant).unwrap())
+            .to_vec(),
+        guidances: ["4", "10"]
+            .map(|guidance| guidance.parse().unwrap())
+            .to_vec(),
         steps: vec![Steps::PRODUCTION],
         seeds: vec![42],
         prompts: vec![0],
@@ -51,10 +55,18 @@ pub fn document() -> RunDocument {
         expected: "grass with leaves".to_owned(),
         created_at: "2026-11-21T09:00:00Z".to_owned(),
         program: "fill-audit 0.1.0".to_owned(),
-        plan: Plan { matrix, recipe: MaskRecipe::default() },
+        plan: Plan {
+            matrix,
+            recipe: MaskRecipe::default(),
+        },
         prompts: vec!["grass".to_owned()],
         inference: InferenceSize::PRODUCTION,
-        inference_box: PixelBox { x: 0, y: 0, width: 16, height: 16 },
+        inference_box: PixelBox {
+            x: 0,
+            y: 0,
+            width: 16,
+            height: 16,
+        },
         inference_size_px: (16, 16),
         max_sequence_length: 512,
         matmul: MatmulPath::Exact,
@@ -152,16 +164,32 @@ pub struct Script {
 }
 
 impl Script {
+    /// Of another window: its ids begin above `count`.
+    pub fn after(count: u64) -> Self {
+        Self {
+            count,
+            ..Self::default()
+        }
+    }
+
     pub fn act(&mut self, reviewer: &str, action: Action) -> Event {
         self.count += 1;
         let id = EventId::from_bits(u128::from(self.count));
-        let event = self.state.next_event(id, at(self.count as i64), &who(reviewer), action);
+        let event = self
+            .state
+            .next_event(id, at(self.count as i64), &who(reviewer), action);
         self.state.apply(event.clone());
         event
     }
 
     pub fn pass(&mut self, reviewer: &str, cell: CellKey) -> Event {
-        self.act(reviewer, Action::Verdict { cell, verdict: Verdict::Pass(BTreeSet::new()) })
+        self.act(
+            reviewer,
+            Action::Verdict {
+                cell,
+                verdict: Verdict::Pass(BTreeSet::new()),
+            },
+        )
     }
 
     pub fn reject(&mut self, reviewer: &str, cell: CellKey, types: &[&str]) -> Event {
@@ -169,15 +197,28 @@ impl Script {
             .iter()
             .map(|key| fill_audit::model::review::FailureKey::new(*key).unwrap())
             .collect();
-        self.act(reviewer, Action::Verdict { cell, verdict: Verdict::Reject(types) })
+        self.act(
+            reviewer,
+            Action::Verdict {
+                cell,
+                verdict: Verdict::Reject(types),
+            },
+        )
     }
 }
 
 pub fn golden(name: &str, text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/review").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/review")
+        .join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, text).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(text, expected, "{} (UPDATE_GOLDEN=1 renews it)", path.display());
+    assert_eq!(
+        text,
+        expected,
+        "{} (UPDATE_GOLDEN=1 renews it)",
+        path.display()
+    );
 }

@@ -26,26 +26,70 @@ fn the_lines_of_a_journal_are_these() {
     let q8 = cell(&run, "Q8_0_gs10");
     script.act("jane", Action::Seen { cell: q4.clone() });
     script.reject("jane", q4.clone(), &["hallucinated_object", "seam"]);
-    script.act("jane", Action::Note { cell: q4.clone(), text: "a \"ball\"\nnear the paw".to_owned() });
+    script.act(
+        "jane",
+        Action::Note {
+            cell: q4.clone(),
+            text: "a \"ball\"\nnear the paw".to_owned(),
+        },
+    );
     let mark = Mark {
-        shape: Shape::Box { x: 10.5, y: 20.0, width: 30.0, height: 4.25 },
+        shape: Shape::Box {
+            x: 10.5,
+            y: 20.0,
+            width: 30.0,
+            height: 4.25,
+        },
         failure: fill_audit::model::review::FailureKey::new("residue").ok(),
         text: String::new(),
     };
-    let drawn = script.act("jane", Action::AddMark { cell: q4.clone(), mark });
-    script.act("jane", Action::RemoveMark { cell: q4, mark: drawn.id.clone() });
+    let drawn = script.act(
+        "jane",
+        Action::AddMark {
+            cell: q4.clone(),
+            mark,
+        },
+    );
+    script.act(
+        "jane",
+        Action::RemoveMark {
+            cell: q4,
+            mark: drawn.id.clone(),
+        },
+    );
     script.pass("jane", q8.clone());
-    let undo = Action::Undo { of: EventId::from_bits(6) };
+    let undo = Action::Undo {
+        of: EventId::from_bits(6),
+    };
     script.act("jane", undo);
-    script.act("jane", Action::Redo { of: EventId::from_bits(6) });
+    script.act(
+        "jane",
+        Action::Redo {
+            of: EventId::from_bits(6),
+        },
+    );
     let plan = fill_audit::model::review::BlindPlan::new(
         &[q8.clone(), cell(&run, "Q4_0_gs4"), cell(&run, "Q8_0_gs4")],
         2,
         7,
     );
-    let session = script.act("jane", Action::BlindBegin { plan: plan.unwrap() }).id;
+    let session = script
+        .act(
+            "jane",
+            Action::BlindBegin {
+                plan: plan.unwrap(),
+            },
+        )
+        .id;
     let choice = fill_audit::model::review::Choice::Winner(1);
-    script.act("jane", Action::BlindVote { session: session.clone(), round: 0, choice });
+    script.act(
+        "jane",
+        Action::BlindVote {
+            session: session.clone(),
+            round: 0,
+            choice,
+        },
+    );
     script.act("jane", Action::BlindReveal { session });
     script.act(
         "jane",
@@ -85,8 +129,16 @@ fn an_append_starts_on_a_new_line_and_a_torn_line_stays() {
     let journals = read_all(dir.path()).unwrap();
     assert_eq!(journals.events, [first, second]);
     assert_eq!(journals.warnings.len(), 1);
-    assert!(journals.warnings[0].contains("line 2: "), "{:?}", journals.warnings);
-    assert!(journals.warnings[0].contains("review-jane.ron"), "{:?}", journals.warnings);
+    assert!(
+        journals.warnings[0].contains("line 2: "),
+        "{:?}",
+        journals.warnings
+    );
+    assert!(
+        journals.warnings[0].contains("review-jane.ron"),
+        "{:?}",
+        journals.warnings
+    );
 }
 
 #[test]
@@ -95,7 +147,10 @@ fn two_windows_append_at_the_same_time_and_each_reads_the_others_lines() {
     let dir = tempfile::tempdir().unwrap();
     let at = cell(&run, "Q4_0_gs4");
     let mut reader = JournalReader::new(dir.path());
-    assert_eq!(reader.poll().unwrap().map(|journals| journals.events.len()), None);
+    assert_eq!(
+        reader.poll().unwrap().map(|journals| journals.events.len()),
+        None
+    );
     std::thread::scope(|scope| {
         for window in 0..4u64 {
             let (dir, at) = (dir.path(), &at);
@@ -128,7 +183,11 @@ fn a_journal_that_cannot_be_read_is_a_warning_and_the_others_count() {
     std::fs::create_dir(dir.path().join("review-max.ron")).unwrap();
     let journals = read_all(dir.path()).unwrap();
     assert_eq!(journals.events.len(), 1);
-    assert!(journals.warnings[0].contains("review-max.ron"), "{:?}", journals.warnings);
+    assert!(
+        journals.warnings[0].contains("review-max.ron"),
+        "{:?}",
+        journals.warnings
+    );
     assert!(read_all(&dir.path().join("gone")).is_err());
 }
 
@@ -142,7 +201,10 @@ impl Sink for Failing {
     fn append(&mut self, event: &Event) -> Result<(), JournalError> {
         if self.is_broken.get() {
             let source = std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem);
-            return Err(JournalError::File { path: "review-jane.ron".to_owned(), source });
+            return Err(JournalError::File {
+                path: "review-jane.ron".to_owned(),
+                source,
+            });
         }
         self.journal.append(event)
     }
@@ -154,18 +216,30 @@ fn what_cannot_be_written_waits_in_order_and_the_problem_stays() {
     let dir = tempfile::tempdir().unwrap();
     let is_broken = Rc::new(Cell::new(true));
     let journal = Journal::new(dir.path(), &who("jane"));
-    let mut pending = PendingJournal::new(Failing { is_broken: Rc::clone(&is_broken), journal });
+    let mut pending = PendingJournal::new(Failing {
+        is_broken: Rc::clone(&is_broken),
+        journal,
+    });
     let mut script = Script::default();
     assert!(!pending.push(script.pass("jane", cell(&run, "Q4_0_gs4"))));
     assert!(!pending.push(script.reject("jane", cell(&run, "Q4_0_gs10"), &[])));
     assert_eq!(pending.waiting().len(), 2);
-    assert!(pending.problem().unwrap().to_string().contains("kept in memory"));
+    assert!(
+        pending
+            .problem()
+            .unwrap()
+            .to_string()
+            .contains("kept in memory")
+    );
     is_broken.set(false);
     assert!(pending.push(script.pass("jane", cell(&run, "Q8_0_gs4"))));
     assert!(pending.problem().is_none());
     assert_eq!(pending.waiting().len(), 0);
     let journals = read_all(dir.path()).unwrap();
-    assert_eq!(journals.events, script.state.events().cloned().collect::<Vec<_>>());
+    assert_eq!(
+        journals.events,
+        script.state.events().cloned().collect::<Vec<_>>()
+    );
 }
 
 #[cfg(target_os = "linux")]
@@ -179,7 +253,10 @@ fn a_full_disk_keeps_verdicts_until_there_is_room() {
     let mut script = Script::default();
     assert!(!pending.push(script.pass("jane", cell(&run, "Q4_0_gs4"))));
     let problem = pending.problem().unwrap().to_string();
-    assert!(problem.contains("No space left") && problem.contains("review-jane.ron"), "{problem}");
+    assert!(
+        problem.contains("No space left") && problem.contains("review-jane.ron"),
+        "{problem}"
+    );
     std::fs::remove_file(&path).unwrap();
     assert!(pending.flush());
     assert_eq!(read_all(dir.path()).unwrap().events.len(), 1);
@@ -200,7 +277,10 @@ fn a_vanished_folder_keeps_verdicts_until_it_is_back() {
     std::fs::rename(&away, &here).unwrap();
     assert!(pending.flush());
     let journals = read_all(&here).unwrap();
-    assert_eq!(journals.events, script.state.events().cloned().collect::<Vec<_>>());
+    assert_eq!(
+        journals.events,
+        script.state.events().cloned().collect::<Vec<_>>()
+    );
 }
 
 #[cfg(unix)]
@@ -220,7 +300,13 @@ fn a_read_only_folder_keeps_verdicts_until_it_may_be_written() {
     let mut pending = PendingJournal::new(Journal::new(dir.path(), &who("jane")));
     let mut script = Script::default();
     assert!(!pending.push(script.pass("jane", cell(&run, "Q4_0_gs4"))));
-    assert!(pending.problem().unwrap().to_string().contains("ermission denied"));
+    assert!(
+        pending
+            .problem()
+            .unwrap()
+            .to_string()
+            .contains("ermission denied")
+    );
     mode(0o755);
     assert!(pending.flush());
     assert_eq!(read_all(dir.path()).unwrap().events.len(), 1);
@@ -233,9 +319,18 @@ fn an_event_that_breaks_a_rule_does_not_hold_back_the_next() {
     let mut pending = PendingJournal::new(Journal::new(dir.path(), &who("jane")));
     let mut script = Script::default();
     let long = "x".repeat(20_000);
-    let bad = Action::Note { cell: cell(&run, "Q4_0_gs4"), text: long };
+    let bad = Action::Note {
+        cell: cell(&run, "Q4_0_gs4"),
+        text: long,
+    };
     assert!(pending.push(script.act("jane", bad)));
-    assert!(pending.problem().unwrap().to_string().contains("16384 bytes"));
+    assert!(
+        pending
+            .problem()
+            .unwrap()
+            .to_string()
+            .contains("16384 bytes")
+    );
     assert!(pending.push(script.pass("jane", cell(&run, "Q4_0_gs4"))));
     assert!(pending.problem().is_none());
     assert_eq!(read_all(dir.path()).unwrap().events.len(), 1);
@@ -249,7 +344,10 @@ fn merging_copies_of_a_folder_loses_and_repeats_nothing() {
     let shared = script.pass("jane", cell(&run, "Q4_0_gs4"));
     append(one.path(), &shared);
     append(two.path(), &shared);
-    append(one.path(), &script.reject("jane", cell(&run, "Q4_0_gs4"), &[]));
+    append(
+        one.path(),
+        &script.reject("jane", cell(&run, "Q4_0_gs4"), &[]),
+    );
     append(two.path(), &script.pass("jane", cell(&run, "Q8_0_gs4")));
     let (ours, theirs) = (
         std::fs::read_to_string(one.path().join("review-jane.ron")).unwrap(),

@@ -124,7 +124,11 @@ fn a_staged_file_is_commented_and_reads_back() {
 #[test]
 fn every_value_has_a_comment() {
     let settings = ApprovedSettings::parse(EXAMPLE, "example.toml").unwrap();
-    for line in settings.to_toml().lines().filter(|line| line.contains(" = ")) {
+    for line in settings
+        .to_toml()
+        .lines()
+        .filter(|line| line.contains(" = "))
+    {
         assert!(line.contains("  # "), "{line}");
     }
 }
@@ -336,11 +340,7 @@ fn nothing_is_staged_until_every_reason_is_answered_with_words() {
     }
     let because = Overrides::from([(ReasonCode::GpuNotProduction, " a trial ".to_owned())]);
     let staged = made.stage(&because).unwrap();
-    assert!(
-        staged
-            .text()
-            .contains("because = \"a trial\"")
-    );
+    assert!(staged.text().contains("because = \"a trial\""));
     assert_eq!(made.preview(&because), staged.text());
     let Action::Approved {
         overrides, sha256, ..

@@ -174,13 +174,21 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
             &format!("min_component_px = {}", mask.min_component_px),
             "smaller components are dropped",
         );
-        line(out, &format!("close_px = {}", single(mask.close_px)), "closes gaps");
+        line(
+            out,
+            &format!("close_px = {}", single(mask.close_px)),
+            "closes gaps",
+        );
         line(
             out,
             &format!("open_px = {}", single(mask.open_px)),
             "drops thin parts; small components go again",
         );
-        line(out, &format!("dilate_px = {}", single(mask.dilate_px)), "grown last; the model is given this mask");
+        line(
+            out,
+            &format!("dilate_px = {}", single(mask.dilate_px)),
+            "grown last; the model is given this mask",
+        );
         line(
             out,
             &format!("max_coverage = {}", coverage(mask.max_coverage)),
@@ -206,7 +214,11 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
         &format!("approved_at = {}", approval.approved_at.whole_seconds()),
         "UTC",
     );
-    line(out, &format!("run = {}", quoted(approval.run.as_str())), "that the picture is from");
+    line(
+        out,
+        &format!("run = {}", quoted(approval.run.as_str())),
+        "that the picture is from",
+    );
     known(
         out,
         "session",
@@ -256,7 +268,11 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
         ),
         "on this cell",
     );
-    line(out, &format!("note = {}", quoted(&approval.note)), "the reviewer's");
+    line(
+        out,
+        &format!("note = {}", quoted(&approval.note)),
+        "the reviewer's",
+    );
     for one in &approval.overrides {
         out.push('\n');
         line(
@@ -264,8 +280,16 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
             "[[approval.override]]",
             "one for each reason that held it back",
         );
-        line(out, &format!("reason = {}", quoted(one.reason.code())), "what held it back");
-        line(out, &format!("because = {}", quoted(&one.because)), "why it was approved all the same");
+        line(
+            out,
+            &format!("reason = {}", quoted(one.reason.code())),
+            "what held it back",
+        );
+        line(
+            out,
+            &format!("because = {}", quoted(&one.because)),
+            "why it was approved all the same",
+        );
     }
 
     let replaces = &settings.replaces;
