@@ -6,6 +6,8 @@ use std::path::PathBuf;
 pub trait FileDialogs: Send + Sync {
     /// Asks for a folder; `None` if the person gave up.
     fn pick_folder(&self, title: &str) -> Option<PathBuf>;
+    /// Asks for a picture's file; `None` if the person gave up.
+    fn pick_picture(&self, title: &str) -> Option<PathBuf>;
     /// Asks where to save a file; `None` if the person gave up.
     fn save_file(&self, title: &str, suggested_name: &str) -> Option<PathBuf>;
 }
@@ -16,6 +18,11 @@ pub struct SystemDialogs;
 impl FileDialogs for SystemDialogs {
     fn pick_folder(&self, title: &str) -> Option<PathBuf> {
         rfd::FileDialog::new().set_title(title).pick_folder()
+    }
+
+    fn pick_picture(&self, title: &str) -> Option<PathBuf> {
+        let endings = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
+        rfd::FileDialog::new().set_title(title).add_filter("Pictures", &endings).pick_file()
     }
 
     fn save_file(&self, title: &str, suggested_name: &str) -> Option<PathBuf> {

@@ -2,12 +2,15 @@
 
 use super::dialogs::{FileDialogs, SystemDialogs};
 use super::journal_thread::JournalThread;
+use super::lab_effects::{self, LabThread};
 use super::runner::{EngineFactory, RunJob, Runner};
-use crate::audit::{approval, estimate, hash};
+use crate::audit::{ExtendRequest, approval, estimate, hash};
 use crate::audit::run_folder::{self, Verification};
 use crate::model::run::{CellState, Run};
 use crate::state::settings::Settings;
 use crate::state::compose::{Estimate, RunRequest};
+use crate::state::lab::rerun::ExtendRun;
+use crate::state::lab::{LabEffect, LabEvent};
 use crate::state::{Effect, Event, FolderFor, InboxEntry};
 use crate::ui::canvas::{DecodedImage, ImageSource};
 use eframe::egui;
@@ -76,6 +79,7 @@ pub struct Performer {
     outbox: Outbox,
     journal: JournalThread,
     runner: Runner,
+    lab: LabThread,
 }
 
 /// Sends an event, then asks for a repaint, in this order.
@@ -101,7 +105,8 @@ impl Performer {
         let outbox = Outbox { sender, wake };
         let journal = JournalThread::start(outbox.clone());
         let runner = Runner::start(outbox.clone(), Arc::clone(&services.engines));
-        (Self { services, outbox, journal, runner }, events)
+        let lab = LabThread::default();
+        (Self { services, outbox, journal, runner, lab }, events)
     }
 
     fn outbox(&self) -> Outbox {
@@ -124,6 +129,20 @@ impl Performer {
                     .map_err(|error| error.to_string());
                 outbox.send(Event::RunOpened { dir, result });
             }),
+            Effect::LoadRunMask {
+                dir,
+                generation,
+                document,
+            } => {
+                spawn(&outbox.clone(), "read a mask", move || {
+                    let result = lab_effects::run_mask(&dir, &document).map(Arc::new);
+                    outbox.send(Event::RunMask {
+                        dir,
+                        generation,
+                        result,
+                    });
+                });
+            }
             Effect::ListInbox(dir) => spawn(&outbox.clone(), "list runs", move || {
                 outbox.send(Event::InboxListed(list_runs(&dir)));
             }),
@@ -135,6 +154,8 @@ impl Performer {
                         FolderFor::Session => "The session to fill",
                         FolderFor::Models => "The folder of weights",
                         FolderFor::Runs => "Where runs are kept",
+                        FolderFor::Lab => "Open a session in the mask lab",
+                        FolderFor::LabSession => "Where to save the session",
                     };
                     if let Some(dir) = dialogs.pick_folder(title) {
                         outbox.send(Event::FolderChosen(purpose, dir));
@@ -148,6 +169,21 @@ impl Performer {
             Effect::ResumeRun { dir, models_dir } => {
                 self.submit(RunJob::Resume { dir, models_dir });
             }
+            Effect::ExtendRun(extension) => {
+                let ExtendRun { dir, models_dir, matrix, recipe, prompts, gates_override } =
+                    *extension;
+                let request = Box::new(ExtendRequest { matrix, recipe, prompts });
+                self.submit(RunJob::Extend { dir, models_dir, request, gates_override });
+            }
+            Effect::Lab(LabEffect::ChooseMask) => {
+                let dialogs = Arc::clone(&self.services.dialogs);
+                spawn(&outbox.clone(), "ask for a mask", move || {
+                    if let Some(path) = dialogs.pick_picture("A mask's file") {
+                        outbox.send(Event::Lab(LabEvent::MaskChosen(path)));
+                    }
+                });
+            }
+            Effect::Lab(effect) => self.lab.send(effect, &outbox),
             Effect::CancelRun => self.runner.cancel(),
             Effect::AppendEvents { dir, events } => {
                 let count = events.len();
@@ -176,6 +212,19 @@ impl Performer {
                     outbox.send(Event::ApprovalWritten { staged, result });
                 });
             }
+            Effect::ExportSheet(dir) => {
+                let dialogs = Arc::clone(&self.services.dialogs);
+                spawn(&outbox.clone(), "write the contact sheet", move || {
+                    let Some(path) = dialogs.save_file("Export a contact sheet", "contact_sheet.png")
+                    else {
+                        return;
+                    };
+                    outbox.send(match crate::audit::contact_sheet::write(&dir, &path) {
+                        Ok(()) => Event::Note(format!("written: {}", path.display())),
+                        Err(error) => Event::Problem(error.to_string()),
+                    });
+                });
+            }
             Effect::ExportReview { name, text } => {
                 let dialogs = Arc::clone(&self.services.dialogs);
                 spawn(&outbox.clone(), "write the review", move || {
@@ -188,7 +237,7 @@ impl Performer {
                     });
                 });
             }
-            Effect::ExportSheet(_) | Effect::ExportView | Effect::Quit => {}
+            Effect::ExportView | Effect::Quit => {}
         }
     }
 

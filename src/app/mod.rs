@@ -3,12 +3,16 @@
 pub mod dialogs;
 mod effects;
 mod journal_thread;
+mod lab_effects;
+mod lab_session;
+mod lab_tuning;
 pub mod runner;
 mod window;
 
 pub use effects::{Performer, Services};
 pub use window::{WindowError, open_window};
 
+use crate::state::lab::LabMsg;
 use crate::state::settings::Settings;
 use crate::state::{AppState, Effect, Event, Msg, Page, update};
 use crate::ui::canvas::{Canvas, CanvasOptions};
@@ -44,7 +48,7 @@ impl FillAuditApp {
         crate::ui::theme::install_fonts(&cc.egui_ctx);
         let ctx = cc.egui_ctx.clone();
         let wake = Arc::new(move || ctx.request_repaint());
-        let decode = Arc::new(effects::decode);
+        let decode: Arc<crate::ui::canvas::Decode> = Arc::new(effects::decode);
         let options = CanvasOptions {
             budget_bytes: u64::from(settings.picture_budget_mib) << 20,
             ..CanvasOptions::default()
@@ -52,7 +56,7 @@ impl FillAuditApp {
         let canvas = Canvas::new(
             &cc.egui_ctx,
             cc.wgpu_render_state.as_ref(),
-            &(decode as Arc<crate::ui::canvas::Decode>),
+            &decode,
             &options,
         );
         let (performer, events) = Performer::new(services, wake);
@@ -111,6 +115,14 @@ impl FillAuditApp {
         let dropped = ctx.input(|input| input.raw.dropped_files.clone());
         if let Some(file) = dropped.first() {
             let path = file.path();
+            if self.state.page == Page::MaskLab && path.is_file() && self.state.lab.is_some() {
+                self.messages.push(Msg::Lab(LabMsg::LoadMask(path.to_owned())));
+                return;
+            }
+            if self.state.page == Page::MaskLab && path.is_dir() {
+                self.messages.push(Msg::Lab(LabMsg::OpenSession(path.to_owned())));
+                return;
+            }
             let dir = if path.is_dir() {
                 Some(path)
             } else {

@@ -7,6 +7,7 @@ pub mod approving;
 pub mod command;
 pub mod compose;
 pub mod judging;
+pub mod lab;
 pub mod look;
 pub mod pivot;
 pub mod run_view;
@@ -21,15 +22,19 @@ use crate::model::cell::CellKey;
 use crate::model::review::event::{Event as ReviewEvent, EventId, Mark};
 use crate::model::review::export::Format;
 use crate::model::review::select::{Filter, SortBy};
-use crate::model::run::{CellState, Run};
+use crate::model::run::{CellState, Run, RunDocument};
 use command::Command;
 use compose::{ComposeForm, Estimate, FieldProblem, RunRequest};
 use judging::{EventSource, SystemSource};
+use lab::mask_field::MaskField;
+use lab::rerun::ExtendRun;
+use lab::{LabEffect, LabEvent, LabMsg, LabView};
 use look::Look;
 use pivot::Pivot;
 use run_view::{LiveRun, RunView};
 use settings::Settings;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The five pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -104,6 +109,10 @@ pub struct AppState {
     pub inbox: Vec<InboxEntry>,
     /// What is typed into the inbox' search.
     pub inbox_search: String,
+    /// The session in the mask lab.
+    pub lab: Option<LabView>,
+    /// The session that is being read for the lab, by its opening.
+    pub lab_opening: Option<u64>,
     /// The form of a new run.
     pub compose: ComposeForm,
     /// What keeps the form from being a run.
@@ -158,6 +167,8 @@ pub enum Msg {
     SetSettings(Box<Settings>),
     /// Something about verdicts.
     Judge(JudgeMsg),
+    /// Something in the mask lab.
+    Lab(LabMsg),
     /// Something about the approval on screen.
     Approve(approving::ApproveMsg),
 }
@@ -201,6 +212,17 @@ pub enum Event {
         /// The run, or why it could not be read.
         result: Result<Box<Run>, String>,
     },
+    /// The mask of an open run was read and measured.
+    RunMask {
+        /// The run's folder.
+        dir: PathBuf,
+        /// The opening that asked for it, [`RunView::generation`].
+        generation: u64,
+        /// The field, or why there is none.
+        result: Result<Arc<MaskField>, String>,
+    },
+    /// Something of the mask lab ended.
+    Lab(LabEvent),
     /// The runs' folder was read.
     InboxListed(Vec<InboxEntry>),
     /// A folder was chosen.
@@ -296,6 +318,10 @@ pub enum FolderFor {
     Models,
     /// Where runs are kept.
     Runs,
+    /// The session to open in the lab.
+    Lab,
+    /// Where to save the lab's session.
+    LabSession,
 }
 
 /// What [`update`] cannot do itself.
@@ -303,6 +329,19 @@ pub enum FolderFor {
 pub enum Effect {
     /// Read a run.
     OpenRun(PathBuf),
+    /// Read and measure the mask of an open run.
+    LoadRunMask {
+        /// The run's folder.
+        dir: PathBuf,
+        /// Comes back with the result.
+        generation: u64,
+        /// What the mask is cleaned by and where it lies.
+        document: Box<RunDocument>,
+    },
+    /// Something for the mask lab.
+    Lab(LabEffect),
+    /// Run cells of a run again with another recipe.
+    ExtendRun(Box<ExtendRun>),
     /// Read the runs' folder.
     ListInbox(PathBuf),
     /// Ask for a folder.
@@ -379,6 +418,8 @@ impl AppState {
             opening: None,
             inbox: Vec::new(),
             inbox_search: String::new(),
+            lab: None,
+            lab_opening: None,
             compose,
             compose_problems: Vec::new(),
             estimate: None,
@@ -404,6 +445,11 @@ impl AppState {
             is_error,
             id: self.next_id,
         });
+    }
+
+    /// Whether a run is open whose session is known.
+    pub fn has_own_run(&self) -> bool {
+        self.run.as_ref().is_some_and(|view| view.run.document().is_some())
     }
 
     /// Whether a run is being made.

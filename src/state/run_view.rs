@@ -2,6 +2,7 @@
 
 use super::approving::ApproveView;
 use super::judging::Judging;
+use super::lab::mask_field::MaskField;
 use super::look::{Compare, Look, Reference, ViewRequest};
 use super::pivot::{Grid, Pivot, Strip};
 use crate::model::cell::CellKey;
@@ -11,6 +12,7 @@ use crate::model::matrix::Axis;
 use crate::model::review::select::{self, SortBy};
 use crate::model::run::{CellState, Run};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// What is under way on this run.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +82,10 @@ pub struct RunView {
     pub approving: Option<ApproveView>,
     /// Counts how often the run was read; pictures of an older reading are dropped.
     pub generation: u64,
+    /// Distances to the run's cleaned mask, once they are there; none without a session.
+    pub mask_field: Option<Arc<MaskField>>,
+    /// A recipe that the lab handed over, for cells that are run again.
+    pub lab_recipe: Option<MaskRecipe>,
 }
 
 impl RunView {
@@ -111,6 +117,8 @@ impl RunView {
             judging: Judging::new(reviewer),
             approving: None,
             generation,
+            mask_field: None,
+            lab_recipe: None,
         }
     }
 

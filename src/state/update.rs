@@ -1,10 +1,12 @@
 //! The one place that changes [`AppState`].
 
 use super::command::Command;
+use super::lab::{self, LabMsg};
 use super::look::{self, Channel, Compare, Metric, Overlay, Reference, ViewRequest};
 use super::run_view::RunView;
 use super::{AppState, Effect, Event, FolderFor, Msg, Page, approving, update_judging};
 use crate::model::ids::ReviewerId;
+use crate::model::run::RunDocument;
 use std::path::PathBuf;
 
 /// How the message begins that stays until the disk takes verdicts again.
@@ -15,6 +17,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Command(command) => on_command(state, command),
         Msg::Event(event) => on_event(state, event),
+        Msg::Lab(msg) => lab::on_msg(state, msg),
         Msg::Select(key) => {
             if let Some(view) = &mut state.run {
                 view.select(key);
@@ -44,6 +47,9 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Open(dir) => open(state, dir),
+        Msg::HoldReference(is_held) if state.page == Page::MaskLab => {
+            lab::hold_other(state, is_held)
+        }
         Msg::HoldReference(is_held) => {
             if let Some(view) = &mut state.run {
                 view.is_reference_held = is_held;
@@ -77,7 +83,7 @@ fn open(state: &mut AppState, dir: PathBuf) -> Vec<Effect> {
     vec![Effect::OpenRun(dir)]
 }
 
-fn check_form(state: &mut AppState) -> Vec<Effect> {
+pub(super) fn check_form(state: &mut AppState) -> Vec<Effect> {
     match state.compose.request() {
         Ok(request) => {
             state.compose_problems.clear();
@@ -92,12 +98,20 @@ fn check_form(state: &mut AppState) -> Vec<Effect> {
 }
 
 fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
+    if state.page == Page::MaskLab
+        && let Some(effects) = lab::on_command(state, command)
+    {
+        return effects;
+    }
     match command {
         Command::GoTo(page) => {
             state.page = page;
             match page {
                 Page::Inbox => vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))],
                 Page::Compose => check_form(state),
+                Page::MaskLab if state.lab.is_none() && state.has_own_run() => {
+                    lab::on_msg(state, LabMsg::OpenRun)
+                }
                 _ => Vec::new(),
             }
         }
@@ -209,6 +223,7 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
         Command::FullScreen => {
             view.is_full_screen = !view.is_full_screen && view.selected.is_some()
         }
+        Command::Back if view.judging.blind.is_some() => view.judging.blind = None,
         Command::Back => {
             if view.look.compare != Compare::Plain && !view.is_full_screen {
                 view.look.compare = Compare::Plain;
@@ -270,6 +285,19 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
     Vec::new()
 }
 
+/// Asks for the mask of the open run, if it has one that was not read yet.
+fn load_mask(state: &AppState) -> Vec<Effect> {
+    let Some(view) = state.run.as_ref().filter(|view| view.mask_field.is_none()) else {
+        return Vec::new();
+    };
+    let load = |document: &RunDocument| Effect::LoadRunMask {
+        dir: view.dir.clone(),
+        generation: view.generation,
+        document: Box::new(document.clone()),
+    };
+    view.run.document().map(load).into_iter().collect()
+}
+
 fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
     match event {
         Event::RunOpened { dir, result } => {
@@ -296,8 +324,25 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 }
                 (Err(problem), _) => state.toast(problem, true),
             }
+            load_mask(state)
+        }
+        Event::RunMask {
+            dir,
+            generation,
+            result,
+        } => {
+            let asked = |view: &&mut RunView| view.dir == dir && view.generation == generation;
+            if let Some(view) = state.run.as_mut().filter(asked) {
+                match result {
+                    Ok(field) => view.mask_field = Some(field),
+                    Err(problem) => {
+                        state.toast(format!("mask views are off: {problem}"), true);
+                    }
+                }
+            }
             Vec::new()
         }
+        Event::Lab(event) => lab::on_event(state, event),
         Event::InboxListed(entries) => {
             state.inbox = entries;
             Vec::new()
@@ -306,6 +351,8 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             let text = dir.display().to_string();
             match purpose {
                 FolderFor::Run => return open(state, dir),
+                FolderFor::Lab => return lab::on_msg(state, LabMsg::OpenSession(dir)),
+                FolderFor::LabSession => return lab::save_in(state, dir),
                 FolderFor::Session => state.compose.session_dir = text,
                 FolderFor::Models => state.compose.models_dir = text,
                 FolderFor::Runs => state.compose.runs_dir = text,

@@ -1,7 +1,7 @@
 //! The approval: the settings as a difference against the current file, what holds it back, and the one
 //! button that writes.
 
-use super::theme;
+use super::{UiMemory, theme};
 use crate::model::approved::Draft;
 use crate::state::approving::{ApproveMsg, ApproveView};
 use crate::state::run_view::RunView;
@@ -9,7 +9,7 @@ use crate::state::Msg;
 use eframe::egui;
 
 /// Draws the dialog over the window.
-pub fn approve_ui(ctx: &egui::Context, view: &RunView, approving: &ApproveView, out: &mut Vec<Msg>) {
+pub fn approve_ui(ctx: &egui::Context, view: &RunView, approving: &ApproveView, memory: &mut UiMemory, out: &mut Vec<Msg>) {
     let modal = egui::Modal::new(egui::Id::unique("approve")).show(ctx, |ui| {
         let screen = ui.ctx().content_rect();
         ui.set_width((screen.width() - 80.0).min(760.0));
@@ -17,7 +17,7 @@ pub fn approve_ui(ctx: &egui::Context, view: &RunView, approving: &ApproveView, 
         ui.label(format!("Writes {}. Nothing is deployed.", approving.path.display()));
         ui.separator();
         match &approving.draft {
-            Ok(draft) => draft_ui(ui, draft, approving, screen.height(), out),
+            Ok(draft) => draft_ui(ui, draft, approving, screen.height(), memory, out),
             Err(problem) => {
                 ui.colored_label(theme::WARNING, problem);
                 if ui.button("Close").clicked() {
@@ -31,17 +31,22 @@ pub fn approve_ui(ctx: &egui::Context, view: &RunView, approving: &ApproveView, 
     }
 }
 
-fn draft_ui(ui: &mut egui::Ui, draft: &Draft, approving: &ApproveView, height: f32, out: &mut Vec<Msg>) {
+fn draft_ui(ui: &mut egui::Ui, draft: &Draft, approving: &ApproveView, height: f32, memory: &mut UiMemory, out: &mut Vec<Msg>) {
     egui::ScrollArea::vertical().max_height((height - 230.0).max(120.0)).show(ui, |ui| {
         let held_back = draft.held_back();
         if !held_back.is_empty() {
             ui.colored_label(theme::WARNING, "Held back. Each reason needs a typed answer, which is written into the file:");
-            for reason in held_back {
+            for (index, reason) in held_back.iter().enumerate() {
                 let name = ui.label(format!("{} ({})", reason.sentence, reason.code));
                 let mut why = approving.overrides.get(&reason.code).cloned().unwrap_or_default();
                 let field = ui
                     .add(egui::TextEdit::singleline(&mut why).hint_text("why it may be approved all the same").desired_width(f32::INFINITY))
                     .labelled_by(name.id);
+                if index == 0 && !memory.has_focused_approval {
+                    // Whoever works by keys can type at once.
+                    memory.has_focused_approval = true;
+                    field.request_focus();
+                }
                 if field.changed() {
                     out.push(Msg::Approve(ApproveMsg::Override(reason.code, why)));
                 }

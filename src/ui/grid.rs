@@ -417,17 +417,14 @@ fn labels_ui(
         let at = pos2(left.left() + 6.0, rect.center().y - galley.size().y / 2.0);
         painter.galley(at, galley, theme::ON_SURROUND);
     }
-    let names = format!(
-        "{} ↓  {} →",
-        view.pivot.rows.label(),
-        view.pivot.columns.label()
-    );
+    let names = format!("{} →
+{} ↓", view.pivot.columns.label(), view.pivot.rows.label());
     ui.painter_at(Rect::from_min_max(
         area.min,
         pos2(viewport.left(), viewport.top()),
     ))
     .text(
-        area.min + vec2(6.0, 4.0),
+        area.min + vec2(6.0, 2.0),
         Align2::LEFT_TOP,
         names,
         FontId::proportional(10.0),

@@ -1,14 +1,18 @@
 //! What drawing keeps between frames and nobody else needs: textures, the shared view, typed text.
 
-use super::canvas::{Canvas, FieldId, Framing, ImageBox, ImageId, ImageSource, ImageStatus, View};
+use super::canvas::{
+    Canvas, DistanceField, FieldId, Framing, ImageBox, ImageId, ImageSource, ImageStatus, View,
+};
 use super::theme;
 use crate::model::cell::CellKey;
 use crate::model::run::{CellState, files};
+use crate::state::lab::mask_field::MaskField;
 use crate::state::look::ViewRequest;
 use crate::state::run_view::RunView;
 use crate::state::{AppState, JudgeMsg, Msg};
 use eframe::egui;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The field id of the open run's mask.
 pub const RUN_MASK: FieldId = FieldId(1);
@@ -43,6 +47,8 @@ pub struct UiMemory {
     pub cycled_at: f64,
     /// Size of a cell of the grid, in physical pixels.
     pub last_cell_px: Option<[f64; 2]>,
+    /// Whether the approval's first field has had the focus since it was opened.
+    pub has_focused_approval: bool,
     /// The note that is being typed, and on which cell.
     pub note: Option<(CellKey, String)>,
     /// The filter's limit, in seconds.
@@ -53,6 +59,7 @@ pub struct UiMemory {
     request_seen: Option<u64>,
     applied_theme: Option<(bool, f32)>,
     run_generation: u64,
+    uploaded_field: Option<Arc<MaskField>>,
 }
 
 impl UiMemory {
@@ -88,6 +95,10 @@ impl UiMemory {
             self.mask_box = None;
             self.framing = Framing::Whole;
             self.request_seen = None;
+            self.uploaded_field = None;
+        }
+        if let Some(field) = state.run.as_ref().and_then(|view| view.mask_field.as_ref()) {
+            self.take_mask(field);
         }
         if let Some(view) = &state.run
             && let Some(size) = self.known_size(view)
@@ -129,6 +140,35 @@ impl UiMemory {
     pub fn end_frame(&mut self, ctx: &egui::Context) {
         if let Some(canvas) = &mut self.canvas {
             canvas.end_frame(ctx);
+        }
+    }
+
+    /// Hands the run's mask to the GPU when it is another one, and notes its box.
+    fn take_mask(&mut self, field: &Arc<MaskField>) {
+        if self
+            .uploaded_field
+            .as_ref()
+            .is_some_and(|now| Arc::ptr_eq(now, field))
+        {
+            return;
+        }
+        self.uploaded_field = Some(Arc::clone(field));
+        let found = field.mask_box;
+        let corner = |x: u32, y: u32| [f64::from(x), f64::from(y)];
+        self.mask_box = Some(ImageBox {
+            min: corner(found.x, found.y),
+            max: corner(found.x + found.width, found.y + found.height),
+        });
+        if let Some(canvas) = &mut self.canvas {
+            let distances = DistanceField {
+                size: field.size,
+                distance_px: &field.distance_px,
+                raw: None,
+            };
+            match canvas.set_field(RUN_MASK, &distances) {
+                Ok(()) => self.mask_field = Some(RUN_MASK),
+                Err(problem) => tracing::warn!("the mask cannot be shown: {problem}"),
+            }
         }
     }
 

@@ -22,6 +22,10 @@ impl FileDialogs for ScriptedDialogs {
         self.answers.lock().ok()?.pop()
     }
 
+    fn pick_picture(&self, _title: &str) -> Option<PathBuf> {
+        self.answers.lock().ok()?.pop()
+    }
+
     fn save_file(&self, _title: &str, _suggested: &str) -> Option<PathBuf> {
         self.answers.lock().ok()?.pop()
     }

@@ -122,7 +122,7 @@ fn a_blind_comparison_hides_names_until_every_round_has_a_vote() {
     for _ in 0..rounds {
         say(&mut harness, &desk, Key::Num1);
     }
-    harness.get_by_label("Reveal").click();
+    harness.key_press(Key::Enter);
     step_until(&mut harness, "the result is shown", |harness| {
         harness.query_by_label("Q4_0_gs10").is_some()
     });
