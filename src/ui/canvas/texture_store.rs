@@ -13,7 +13,7 @@ use super::{
     gpu::{Gpu, GpuTexture},
     loader::{Detail, ImageSource, Job, Loaded, Loader, Outcome, Task},
     paint::Patch,
-    pixels::{Badge, Level},
+    pixels::{Badge, Level, THUMBNAIL_PX},
     tiles::{TILE_BORDER_PX, TILE_PX, TileFile, TileGrid, TileKey},
     view::CellMap,
 };
@@ -444,7 +444,7 @@ impl TextureStore {
         let longer = size[0].max(size[1]);
         let texels_per_px =
             (size[0] / size_in_image[0]).max(size[1] / size_in_image[1]) / map.zoom();
-        let thumbnail_px = f64::from(super::pixels::THUMBNAIL_PX);
+        let thumbnail_px = f64::from(THUMBNAIL_PX);
         let needs_full = longer > thumbnail_px && longer / texels_per_px > thumbnail_px;
         let detail = if needs_full {
             Detail::Full
@@ -805,7 +805,11 @@ impl TextureStore {
             .iter()
             .filter(|entry| entry.last_used >= self.frame)
         {
-            bytes += entry.thumbnail.as_ref().map_or(0, texture_bytes);
+            // Room is kept for thumbnails to come: every cell shows something before any is sharp.
+            bytes += entry
+                .thumbnail
+                .as_ref()
+                .map_or(THUMBNAIL_BYTES, texture_bytes);
             bytes += entry.full.as_ref().map_or(0, texture_bytes);
             if let Some(set) = &entry.tiles {
                 let used = set
@@ -938,6 +942,9 @@ fn texture_bytes(texture: &GpuTexture) -> u64 {
 fn whole_bytes(size: [u32; 2]) -> u64 {
     u64::from(size[0]) * u64::from(size[1]) * 16 / 3
 }
+
+/// The largest thumbnail with its mips.
+const THUMBNAIL_BYTES: u64 = (THUMBNAIL_PX as u64 * THUMBNAIL_PX as u64) * 16 / 3;
 
 /// A tile with its border and half-size level.
 const TILE_BYTES: u64 = {
