@@ -7,6 +7,8 @@
 
 #[path = "canvas/formulas.rs"]
 mod formulas;
+#[path = "canvas/input.rs"]
+mod input;
 #[path = "canvas/page.rs"]
 mod page;
 #[path = "canvas/pictures.rs"]

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use fill_audit::imaging::GrayImage;
-use fill_audit::imaging::codecs::decode;
+use fill_audit::imaging::codecs::decode_mask;
 use fill_audit::imaging::mask::components::despeck;
 use fill_audit::imaging::mask::{BinaryMask, DistanceField, disc, feather, process};
 use fill_audit::model::mask_recipe::MaskRecipe;
@@ -38,7 +38,7 @@ fn name_of(case: &Value) -> Result<&str, Box<dyn Error>> {
 }
 
 fn grey(name: &str) -> Result<GrayImage, Box<dyn Error>> {
-    Ok(decode(&folder().join(format!("{name}.png")))?.into_grey())
+    Ok(decode_mask(&folder().join(format!("{name}.png")))?.into_luma8())
 }
 
 /// The recipe of the references: threshold 128, despeck 50, open 2, despeck 50, dilate 10.

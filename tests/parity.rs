@@ -219,6 +219,8 @@ impl Bundle {
     fn pipeline(&self, dir: &Path, change: impl Fn(&mut PipelineOptions)) -> Anyhow<FillPipeline> {
         let mut options = PipelineOptions::for_device(ComputeDevice::Cpu);
         options.t5_tokens = self.t5_len();
+        // The references were made by PyTorch on one CPU thread.
+        options.torch_cpu_norms = true;
         change(&mut options);
         let folder = ModelFolder::open(dir)?;
         Ok(FillPipeline::new(folder, ComputeDevice::Cpu, options)?)

@@ -212,19 +212,6 @@ impl Performer {
                     outbox.send(Event::ApprovalWritten { staged, result });
                 });
             }
-            Effect::ExportSheet(dir) => {
-                let dialogs = Arc::clone(&self.services.dialogs);
-                spawn(&outbox.clone(), "write the contact sheet", move || {
-                    let Some(path) = dialogs.save_file("Export a contact sheet", "contact_sheet.png")
-                    else {
-                        return;
-                    };
-                    outbox.send(match crate::audit::contact_sheet::write(&dir, &path) {
-                        Ok(()) => Event::Note(format!("written: {}", path.display())),
-                        Err(error) => Event::Problem(error.to_string()),
-                    });
-                });
-            }
             Effect::ExportReview { name, text } => {
                 let dialogs = Arc::clone(&self.services.dialogs);
                 spawn(&outbox.clone(), "write the review", move || {
@@ -237,7 +224,7 @@ impl Performer {
                     });
                 });
             }
-            Effect::ExportView | Effect::Quit => {}
+            Effect::ExportSheet(_) | Effect::ExportView | Effect::Quit => {}
         }
     }
 

@@ -27,9 +27,9 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 /// Reads the mask of a run's folder and measures it.
 pub fn run_mask(dir: &Path, document: &RunDocument) -> Result<MaskField, String> {
     let path = dir.join(files::MASK);
-    let raw = codecs::decode(&path)
+    let raw = codecs::decode_mask(&path)
         .map_err(|error| chain(&error))?
-        .into_grey();
+        .into_luma8();
     MaskField::of_run(&raw, document)
         .map_err(|error| format!("{}: {}", chain(&error), path.display()))
 }

@@ -192,7 +192,7 @@ fn read_subject(path: &Path, placement: &Placement) -> Result<Option<BinaryMask>
     if !path.is_file() {
         return Ok(None);
     }
-    let grey = codecs::decode(path).map_err(said)?.into_grey();
+    let grey = codecs::decode_mask(path).map_err(said)?.into_luma8();
     let (size, expected) = (grey.dimensions(), placement.image_size);
     if size != expected {
         return Err(format!(

@@ -2,7 +2,7 @@
 
 use super::{AuditError, hash};
 use crate::imaging::ImagingError;
-use crate::imaging::codecs::{decode_bytes, encode_grey_png, encode_rgb_png};
+use crate::imaging::codecs::{decode_bytes, decode_mask_bytes, encode_grey_png, encode_rgb_png};
 use crate::imaging::composite::{Placement, composite, composite_weights};
 use crate::imaging::crop::{CropRequest, crop_placement};
 use crate::imaging::mask::binary::{BinaryMask, PixelBox as Area};
@@ -66,8 +66,8 @@ fn decode_rgb(bytes: &[u8], path: &Path) -> Result<RgbImage, AuditError> {
 }
 
 fn decode_grey(bytes: &[u8], path: &Path) -> Result<GrayImage, AuditError> {
-    let decoded = decode_bytes(bytes, &path.display().to_string()).map_err(imaging(path))?;
-    Ok(decoded.into_grey())
+    let decoded = decode_mask_bytes(bytes, &path.display().to_string()).map_err(imaging(path))?;
+    Ok(decoded.into_luma8())
 }
 
 /// The part of a picture inside a box.

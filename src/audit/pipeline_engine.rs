@@ -88,6 +88,16 @@ impl PipelineEngine {
         self.pipeline.folder().quants()
     }
 
+    /// Values in the folder's first transformer, by its size; 0 if there is none.
+    pub fn parameters(&self) -> f64 {
+        let first = self.pipeline.folder().transformers().first();
+        first.map_or(0.0, |file| {
+            let size_bytes = file.path.metadata().map_or(0, |metadata| metadata.len());
+            Quant::new(file.quant.clone())
+                .map_or(0.0, |quant| super::estimate::parameters(&quant, size_bytes))
+        })
+    }
+
     fn weights_file(
         &mut self,
         quant: Option<&Quant>,

@@ -196,28 +196,8 @@ pub fn extend(
     let inputs = SessionInputs::of_run(folder, document)?;
     check_gates(&given, &inputs, None, gates_override)?;
 
-    let mut extension = ExtensionDocument {
-        schema: document::SCHEMA,
-        run_id: document.run_id.clone(),
-        created_at: context.timestamp(),
-        plan: given,
-        new_prompts: Vec::new(),
-        new_files: Vec::new(),
-    };
-    let mut prompts = run.prompts.clone();
-    let mut indices = Vec::new();
-    for index in &request.matrix.prompts {
-        let Some(prompt) = request.prompts.get(*index) else {
-            continue;
-        };
-        let known = prompts.iter().position(|known| known == prompt);
-        indices.push(known.unwrap_or_else(|| {
-            prompts.push(prompt.clone());
-            extension.new_prompts.push(prompt.clone());
-            prompts.len() - 1
-        }));
-    }
-    extension.plan.matrix.prompts = indices;
+    let mut extension = extension_of(&run, document, request);
+    extension.created_at = context.timestamp();
     let added_before = run
         .extensions
         .iter()
@@ -262,6 +242,40 @@ pub fn extend(
     Ok(owned)
 }
 
+/// The document of a sweep, with its prompts as indices of the run's, new ones added at the end. It
+/// names no weights and no time yet.
+pub fn extension_of(
+    run: &Run,
+    document: &RunDocument,
+    request: &ExtendRequest,
+) -> ExtensionDocument {
+    let mut prompts = run.prompts.clone();
+    let mut new_prompts = Vec::new();
+    let mut matrix = request.matrix.clone();
+    let asked = matrix.prompts.iter().filter_map(|index| request.prompts.get(*index));
+    matrix.prompts = asked
+        .map(|prompt| {
+            let known = prompts.iter().position(|known| known == prompt);
+            known.unwrap_or_else(|| {
+                prompts.push(prompt.clone());
+                new_prompts.push(prompt.clone());
+                prompts.len() - 1
+            })
+        })
+        .collect();
+    ExtensionDocument {
+        schema: document::SCHEMA,
+        run_id: document.run_id.clone(),
+        created_at: String::new(),
+        plan: Plan {
+            matrix,
+            recipe: request.recipe.clone(),
+        },
+        new_prompts,
+        new_files: Vec::new(),
+    }
+}
+
 fn own(folder: PathBuf, is_continued: bool) -> Result<OwnedRun, AuditError> {
     let lock = RunLock::take(&folder)?;
     atomic::remove_leftovers(&folder);
@@ -298,7 +312,7 @@ pub(super) fn engine_error(error: EngineError) -> AuditError {
 }
 
 /// The plan's recipe at its largest dilation: a crop must have room for every mask.
-fn widest(plan: &Plan) -> MaskRecipe {
+pub fn widest(plan: &Plan) -> MaskRecipe {
     let mut recipe = plan.recipe.clone();
     if let Some(largest) = plan.matrix.dilations.iter().max() {
         recipe.dilate_px = largest.value() as f32;
@@ -307,7 +321,10 @@ fn widest(plan: &Plan) -> MaskRecipe {
 }
 
 /// The gates that the masks of a plan do not pass, each with the reason why it is overridden.
-fn check_gates(
+///
+/// # Errors
+/// [`AuditError::Gates`] if there are some and no reason is given.
+pub fn check_gates(
     plan: &Plan,
     inputs: &SessionInputs,
     subject: Option<&BinaryMask>,

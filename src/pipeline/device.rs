@@ -193,31 +193,31 @@ fn describe_cpu() -> DeviceIdentity {
             .as_deref()
             .and_then(kilobytes),
         threads: Some(rayon::current_num_threads()),
-        instructions: instructions(),
+        instructions: Some(instructions()),
         ..unknown()
     }
 }
 
 /// The vector instructions that the matrix kernels choose from at run time.
-fn instructions() -> Option<String> {
-    #[cfg(target_arch = "x86_64")]
-    {
-        let found = [
-            ("avx2", std::arch::is_x86_feature_detected!("avx2")),
-            ("fma", std::arch::is_x86_feature_detected!("fma")),
-            ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
-            (
-                "avx512vnni",
-                std::arch::is_x86_feature_detected!("avx512vnni"),
-            ),
-        ];
-        let names: Vec<&str> = found.iter().filter(|f| f.1).map(|f| f.0).collect();
-        Some(names.join(" "))
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        None
-    }
+#[cfg(target_arch = "x86_64")]
+fn instructions() -> String {
+    let found = [
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("fma", std::arch::is_x86_feature_detected!("fma")),
+        ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
+        (
+            "avx512vnni",
+            std::arch::is_x86_feature_detected!("avx512vnni"),
+        ),
+    ];
+    let names: Vec<&str> = found.iter().filter(|f| f.1).map(|f| f.0).collect();
+    names.join(" ")
+}
+
+/// The vector instructions that every processor of this kind has.
+#[cfg(not(target_arch = "x86_64"))]
+fn instructions() -> String {
+    std::env::consts::ARCH.to_owned()
 }
 
 fn describe_cuda(index: usize) -> DeviceIdentity {

@@ -5,105 +5,34 @@
 //! sessions, cells or files other than weights.
 
 use super::device::{ComputeDevice, MatmulPath, Precision};
+use super::dimensions::Dimensions;
 use super::error::{PipelineError, Result};
 use super::folder::ModelFolder;
+use super::group_norm::SumOrder;
 use super::latents::{self, PreviewMap, TOKEN_PX};
 use super::linear::{LinearPlan, MatmulCounters, MatmulCounts};
 use super::noise::TorchGenerator;
+use super::request::{
+    Draws, FillEvent, FillInputs, FillOutput, FillParams, FillTiming, Hook, LoadTiming,
+    PipelineOptions, Stage, Trace,
+};
 use super::schedule::Schedule;
 use super::text::{self, PromptEmbedding};
-use super::transformer::{Dimensions, EMBEDDERS, Evaluation, Positions, Transformer, in_module};
+use super::transformer::{Evaluation, Positions, Transformer};
 use super::vae::{Decoder, Encoder, VaeSettings};
 use super::weights::Weights;
 use candle_core::{DType, Device, Tensor};
-use image::{GrayImage, RgbImage};
-use std::collections::BTreeMap;
+use image::RgbImage;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// How a [`FillPipeline`] computes.
-#[derive(Debug, Clone)]
-pub struct PipelineOptions {
-    /// Type of the activations and of the noise.
-    pub precision: Precision,
-    /// Exact or integer multiplication.
-    pub matmul: MatmulPath,
-    /// T5 tokens; `None` takes what the tokenizer's configuration says, 512 in production.
-    pub t5_tokens: Option<usize>,
-    /// A transformer whose weights fit into so many bytes as float32 is dequantized once, at load;
-    /// a larger one tile by tile at each step. The numbers are the same. Default: 1 GiB.
-    pub dense_budget_bytes: u64,
-    /// A preview after every so many steps; `None` for none.
-    pub preview_every: Option<usize>,
-}
-
-impl PipelineOptions {
-    /// What an audit uses on a device: exact weights, float32 on the CPU, bfloat16 on a GPU.
-    pub fn for_device(device: ComputeDevice) -> Self {
-        Self {
-            precision: device.default_precision(),
-            matmul: MatmulPath::Exact,
-            t5_tokens: None,
-            dense_budget_bytes: 1 << 30,
-            preview_every: None,
-        }
-    }
-}
-
-/// What is going on, told to the hook.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// CLIP and T5 embed the prompts.
-    EncodePrompts,
-    /// The autoencoder encodes the masked picture.
-    EncodeImage,
-    /// A transformer is read from its file.
-    LoadTransformer,
-    /// The denoising steps.
-    Denoise,
-    /// The autoencoder makes the picture.
-    Decode,
-}
-
-/// What the hook is called with; it answers whether to go on.
-#[derive(Debug)]
-pub enum FillEvent {
-    /// A stage begins.
-    Stage(Stage),
-    /// Nothing new: between two blocks, so that a cancel is seen soon.
-    Poll,
-    /// A denoising step is done.
-    Step {
-        /// Counted from 1.
-        index: usize,
-        /// How many there will be.
-        total: usize,
-        /// What this one took.
-        secs: f64,
-        /// The picture so far at an eighth of its size, if asked for.
-        preview: Option<RgbImage>,
-    },
-}
-
-/// Called with every event, and between transformer blocks; `Break` cancels.
-pub type Hook<'a> = &'a mut dyn FnMut(FillEvent) -> ControlFlow<()>;
 
 fn tell(hook: Hook<'_>, event: FillEvent) -> Result<()> {
     match hook(event) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(PipelineError::Cancelled),
     }
-}
-
-/// A picture and its mask at inference size.
-#[derive(Debug, Clone)]
-pub struct FillInputs {
-    /// The picture; both sides multiples of 16.
-    pub image: RgbImage,
-    /// 255 where the picture is made anew, 0 where it is kept; of the picture's size.
-    pub mask: GrayImage,
 }
 
 /// What the transformer is told about one picture and one mask: everything but the noise.
@@ -137,87 +66,6 @@ impl Conditioning {
     }
 }
 
-/// Where the random numbers of a fill come from.
-#[derive(Debug, Clone)]
-pub enum Draws {
-    /// All from `torch.Generator("cpu").manual_seed(seed)`, in the order of production.
-    Seed(u64),
-    /// Given: to reproduce a fill whose noise is known.
-    Given {
-        /// Initial latents before packing, 16 × H/8 × W/8.
-        noise: Vec<f32>,
-        /// The sample of the masked picture's latents, of the same size, in standard deviations;
-        /// `None` takes their mean.
-        posterior: Option<Vec<f32>>,
-    },
-}
-
-/// The settings of one fill.
-#[derive(Debug, Clone)]
-pub struct FillParams {
-    /// Guidance scale, as production names it: 0 or more, 30 in FLUX's examples.
-    pub guidance: f64,
-    /// Denoising steps, at least 1.
-    pub steps: usize,
-    /// The random numbers.
-    pub draws: Draws,
-}
-
-/// What loading a transformer took and found.
-#[derive(Debug, Clone)]
-pub struct LoadTiming {
-    /// Wall seconds.
-    pub secs: f64,
-    /// Bytes of the tensors in the file.
-    pub size_bytes: u64,
-    /// Whether the weights were dequantized once, at load.
-    pub dense: bool,
-    /// The file from which missing input embedders were taken.
-    pub embedders_from: Option<PathBuf>,
-}
-
-/// What a fill took.
-#[derive(Debug, Clone)]
-pub struct FillTiming {
-    /// Wall seconds from the noise to the picture.
-    pub total_secs: f64,
-    /// Wall seconds of each step.
-    pub step_secs: Vec<f64>,
-    /// Wall seconds of the decoder.
-    pub decode_secs: f64,
-    /// Milliseconds by the GPU's own clock; `None` on a CPU.
-    pub gpu_millis: Option<f64>,
-}
-
-/// A finished fill.
-#[derive(Debug, Clone)]
-pub struct FillOutput {
-    /// The raw fill at inference size: the whole picture, not yet composited.
-    pub image: RgbImage,
-    /// What it took.
-    pub timing: FillTiming,
-    /// Which multiplications ran for it.
-    pub matmuls: MatmulCounts,
-}
-
-/// Intermediate values of a fill by name, in float32: `cond`, `noise`, `sigmas`, `noise_pred/0`,
-/// `latents/0`, `z`, `decoded`.
-#[derive(Debug, Default)]
-pub struct Trace {
-    /// Values by name, flattened.
-    pub values: BTreeMap<String, Vec<f32>>,
-}
-
-impl Trace {
-    fn keep(trace: &mut Option<&mut Self>, name: &str, x: &Tensor) -> Result<()> {
-        if let Some(trace) = trace {
-            let values = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-            trace.values.insert(name.to_owned(), values);
-        }
-        Ok(())
-    }
-}
-
 /// The whole pipeline on one device.
 pub struct FillPipeline {
     folder: ModelFolder,
@@ -242,10 +90,14 @@ impl FillPipeline {
         device: ComputeDevice,
         options: PipelineOptions,
     ) -> Result<Self> {
+        let mut vae_settings = folder.vae_settings()?;
+        if options.torch_cpu_norms {
+            vae_settings.encoder_sums = SumOrder::Sequential;
+        }
         Ok(Self {
             device: device.open()?,
             schedule: folder.schedule()?,
-            vae_settings: folder.vae_settings()?,
+            vae_settings,
             t5_tokens: options
                 .t5_tokens
                 .unwrap_or_else(|| text::t5_tokens(&folder)),
@@ -365,7 +217,7 @@ impl FillPipeline {
         let start = Instant::now();
         let mut weights = Weights::open(quant_file)?;
         let size_bytes = weights.size_bytes();
-        let embedders_from = self.complete(&mut weights)?;
+        let embedders_from = self.folder.complete(&mut weights)?;
         let dims = Dimensions::read(&weights, &self.folder.axes_hints()?)?;
         let dense = weights.value_count().saturating_mul(4) <= self.options.dense_budget_bytes;
         let plan = LinearPlan {
@@ -384,35 +236,6 @@ impl FillPipeline {
             dense: dense && self.options.matmul == MatmulPath::Exact,
             embedders_from,
         })
-    }
-
-    /// Takes input embedders that a file lacks from a dense transformer in the folder.
-    fn complete(&self, weights: &mut Weights) -> Result<Option<PathBuf>> {
-        let lacking: Vec<&str> = EMBEDDERS
-            .into_iter()
-            .filter(|module| !weights.names().any(|name| in_module(name, module)))
-            .collect();
-        if lacking.is_empty() || !weights.contains("double_blocks.0.img_attn.qkv.weight") {
-            return Ok(None);
-        }
-        for path in self.folder.dense_transformers() {
-            let base = Weights::open(path)?;
-            // A dense file of another width is no base of this one.
-            let same = base.info("txt_in.bias").map(|t| t.shape.clone()).ok()
-                == weights.info("txt_in.bias").map(|t| t.shape.clone()).ok();
-            if same
-                && weights.fill_from(&base, |name| lacking.iter().any(|m| in_module(name, m))) > 0
-            {
-                tracing::warn!(
-                    "{} lacks {}: taken from {}",
-                    weights.path().display(),
-                    lacking.join(", "),
-                    path.display()
-                );
-                return Ok(Some(path.to_owned()));
-            }
-        }
-        Ok(None)
     }
 
     /// Drops the loaded transformer.
@@ -560,7 +383,7 @@ impl FillPipeline {
             .ok_or(PipelineError::NoTransformer)?;
         let dims = transformer.dimensions();
         let dtype = self.options.precision.dtype();
-        self.check_widths(dims, prompt)?;
+        check_widths(dims, prompt, &self.folder)?;
         let (noise, posterior) = self.draw(conditioning, &params.draws)?;
         let cond = self.condition(conditioning, posterior.as_ref())?;
         Trace::keep(trace, "cond", &cond)?;
@@ -605,7 +428,7 @@ impl FillPipeline {
             step_secs.push(secs);
             let preview = match self.options.preview_every {
                 Some(every) if (i + 1).is_multiple_of(every.max(1)) => {
-                    Some(self.preview(conditioning, &x, &velocity, next)?)
+                    Some(preview(conditioning, &x, &velocity, next)?)
                 }
                 _ => None,
             };
@@ -620,41 +443,6 @@ impl FillPipeline {
         Ok(x.to_dtype(DType::F32)?)
     }
 
-    fn check_widths(&self, dims: &Dimensions, prompt: &PromptEmbedding) -> Result<()> {
-        let got = [
-            prompt.tokens.dim(candle_core::D::Minus1)?,
-            prompt.pooled.dim(candle_core::D::Minus1)?,
-        ];
-        let expected = [dims.context, dims.pooled];
-        if got == expected {
-            return Ok(());
-        }
-        Err(PipelineError::WrongShape {
-            tensor: "prompt embedding (T5, CLIP)".to_owned(),
-            expected: expected.to_vec(),
-            got: got.to_vec(),
-            path: self.folder.root().to_owned(),
-        })
-    }
-
-    /// The picture that the latents are heading for, at an eighth of its size.
-    fn preview(
-        &self,
-        conditioning: &Conditioning,
-        x: &Tensor,
-        velocity: &Tensor,
-        sigma: f32,
-    ) -> Result<RgbImage> {
-        let clean =
-            (x.to_dtype(DType::F32)? - (velocity.to_dtype(DType::F32)? * f64::from(sigma))?)?;
-        let clean = latents::unpack(
-            &clean,
-            (conditioning.height / 8) as usize,
-            (conditioning.width / 8) as usize,
-        )?;
-        conditioning.preview.apply(&clean)
-    }
-
     fn decode(
         &mut self,
         conditioning: &Conditioning,
@@ -664,14 +452,13 @@ impl FillPipeline {
         trace: &mut Option<&mut Trace>,
     ) -> Result<RgbImage> {
         let dtype = self.vae_dtype();
-        let decoder = match self.decoder.take() {
-            Some(decoder) => decoder,
-            None => {
-                let weights = Weights::open(&self.folder.vae_file())?;
-                Decoder::load(&weights, &self.vae_settings, dtype, &self.device)?
-            }
+        let loaded = if let Some(decoder) = self.decoder.take() {
+            decoder
+        } else {
+            let weights = Weights::open(&self.folder.vae_file())?;
+            Decoder::load(&weights, &self.vae_settings, dtype, &self.device)?
         };
-        let decoder = self.decoder.insert(decoder);
+        let decoder = self.decoder.insert(loaded);
         let z = latents::unpack(
             latents,
             (conditioning.height / 8) as usize,
@@ -687,6 +474,41 @@ impl FillPipeline {
     }
 }
 
+/// Refuses embeddings of encoders that do not belong to the transformer.
+fn check_widths(dims: &Dimensions, prompt: &PromptEmbedding, folder: &ModelFolder) -> Result<()> {
+    let got = [
+        prompt.tokens.dim(candle_core::D::Minus1)?,
+        prompt.pooled.dim(candle_core::D::Minus1)?,
+    ];
+    let expected = [dims.context, dims.pooled];
+    if got == expected {
+        return Ok(());
+    }
+    Err(PipelineError::WrongShape {
+        tensor: "prompt embedding (T5, CLIP)".to_owned(),
+        expected: expected.to_vec(),
+        got: got.to_vec(),
+        path: folder.root().to_owned(),
+    })
+}
+
+/// The picture that the latents are heading for, at an eighth of its size.
+fn preview(
+    conditioning: &Conditioning,
+    x: &Tensor,
+    velocity: &Tensor,
+    sigma: f32,
+) -> Result<RgbImage> {
+    let clean = (x.to_dtype(DType::F32)? - (velocity.to_dtype(DType::F32)? * f64::from(sigma))?)?;
+    let clean = latents::unpack(
+        &clean,
+        (conditioning.height / 8) as usize,
+        (conditioning.width / 8) as usize,
+    )?;
+    conditioning.preview.apply(&clean)
+}
+
+/// Refuses latents that are not finite, naming the step.
 fn check_finite(x: &Tensor, step: usize) -> Result<()> {
     let sum = x
         .to_dtype(DType::F32)?

@@ -277,16 +277,16 @@ mod tests {
     #[test]
     fn a_linear_autoencoder_is_previewed_in_its_own_colours() {
         let image = RgbImage::from_fn(64, 64, |x, y| {
-            image::Rgb([
-                (x / 8 * 30) as u8,
-                (y / 8 * 25) as u8,
-                ((x + y) / 8 * 12) as u8,
-            ])
+            let (x, y) = (x / 8, y / 8);
+            image::Rgb([x * 30, y * 25, x * y * 4].map(|v| v as u8))
         });
         let pixels = image_tensor(&image).unwrap();
         // Latents that are a linear map of the mean colours, in 16 channels.
         let means = pixels.avg_pool2d(8).unwrap();
-        let mix = Tensor::randn(0_f32, 1.0, (16, 3), &Device::Cpu).unwrap();
+        let mix: Vec<f32> = (0..48)
+            .map(|i| (i as f32 * i as f32 * 0.37).sin())
+            .collect();
+        let mix = Tensor::from_vec(mix, (16, 3), &Device::Cpu).unwrap();
         let flat = means.squeeze(0).unwrap().flatten_from(1).unwrap();
         let latents = mix.matmul(&flat).unwrap().reshape((1, 16, 8, 8)).unwrap();
         let map = PreviewMap::fit(&latents, &pixels).unwrap();

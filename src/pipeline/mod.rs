@@ -5,28 +5,41 @@
 //! [`FillPipeline::load`] reads a transformer, [`FillPipeline::fill`] denoises and decodes. The
 //! references that it is held against are those of `tests/parity.rs`.
 
+mod check;
 mod device;
+mod dimensions;
 mod error;
 mod fill;
 mod folder;
 mod gguf;
+mod group_norm;
+mod hashes;
 mod latents;
 mod linear;
 pub mod noise;
+mod random_weights;
+mod request;
 mod schedule;
 mod stored;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tokenize;
 mod transformer;
 mod vae;
 mod weights;
 
+pub use check::{Finding, Severity};
 pub use device::{ComputeDevice, DeviceIdentity, MatmulPath, Precision};
+pub use dimensions::Dimensions;
 pub use error::{PipelineError, Result};
-pub use fill::{
-    Conditioning, Draws, FillEvent, FillInputs, FillOutput, FillParams, FillPipeline, FillTiming,
-    Hook, LoadTiming, PipelineOptions, Stage, Trace,
-};
+pub use fill::{Conditioning, FillPipeline};
 pub use folder::{ModelFolder, TransformerFile};
+pub use hashes::HashCache;
 pub use linear::MatmulCounts;
+pub use random_weights::write_random_transformer;
+pub use request::{
+    Draws, FillEvent, FillInputs, FillOutput, FillParams, FillTiming, Hook, LoadTiming,
+    PipelineOptions, Stage, Trace,
+};
 pub use text::PromptEmbedding;

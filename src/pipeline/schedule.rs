@@ -10,6 +10,10 @@ use std::path::Path;
 /// The parts of `scheduler_config.json` that choose the noise levels; the defaults are FLUX.1's.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the configuration file has them"
+)]
 pub struct Schedule {
     base_shift: f64,
     max_shift: f64,

@@ -117,7 +117,7 @@ impl StoredType {
         let blocks = bytes.chunks_exact(size).zip(out.chunks_exact_mut(values));
         match self {
             Self::F32 => {
-                blocks.for_each(|(b, y)| y[0] = f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                blocks.for_each(|(b, y)| y[0] = f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
             }
             Self::F16 => blocks.for_each(|(b, y)| y[0] = half_at(b, 0)),
             Self::Bf16 => {
@@ -367,10 +367,9 @@ mod tests {
                 StoredType::Q2K => &[80, 82],
                 StoredType::Q3K => &[108],
                 StoredType::Q6K => &[208],
-                StoredType::Q4_0 | StoredType::Q5_0 | StoredType::Q8_0 => &[0],
                 StoredType::F32 => &[2],
-                StoredType::F16 | StoredType::Bf16 => &[0],
-                _ => &[0, 2],
+                StoredType::Q4_1 | StoredType::Q5_1 | StoredType::Q4K | StoredType::Q5K => &[0, 2],
+                _ => &[0],
             };
             for block in bytes.chunks_exact_mut(size) {
                 for &at in scales {

@@ -32,6 +32,33 @@ pub struct PromptEmbedding {
 }
 
 impl PromptEmbedding {
+    /// An embedding that was made before: `tokens` row by row, as many rows as `t5_ids`.
+    ///
+    /// # Errors
+    /// If the values are no whole number of rows.
+    pub fn from_values(
+        prompt: &str,
+        clip_ids: Vec<u32>,
+        t5_ids: Vec<u32>,
+        tokens: Vec<f32>,
+        pooled: Vec<f32>,
+    ) -> Result<Self> {
+        let (rows, len) = (t5_ids.len(), tokens.len());
+        if rows == 0 || len == 0 || !len.is_multiple_of(rows) {
+            return Err(PipelineError::BadInput(format!(
+                "an embedding of {len} values has no {rows} rows"
+            )));
+        }
+        let width = pooled.len();
+        Ok(Self {
+            prompt: prompt.to_owned(),
+            clip_ids,
+            t5_ids,
+            tokens: Tensor::from_vec(tokens, (1, rows, len / rows), &Device::Cpu)?,
+            pooled: Tensor::from_vec(pooled, (1, width), &Device::Cpu)?,
+        })
+    }
+
     /// The prompt.
     pub fn prompt(&self) -> &str {
         &self.prompt

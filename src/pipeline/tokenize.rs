@@ -6,7 +6,7 @@ use tokenizers::Tokenizer;
 
 const CLIP_START: &str = "<|startoftext|>";
 const CLIP_END: &str = "<|endoftext|>";
-/// OpenAI's split of English text, as transformers writes it for CLIP.
+/// The original's split of English text, as transformers writes it for CLIP.
 const CLIP_SPLIT: &str =
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+";
 

@@ -4,163 +4,11 @@
 //! (commit 727e3a7), with diffusers' rounding of timesteps in bfloat16. Dimensions are read from
 //! the tensors' shapes. Knows nothing of schedules or latents' meaning.
 
-use super::error::{PipelineError, Result};
+use super::dimensions::{Dimensions, TIME_CHANNELS};
+use super::error::Result;
 use super::linear::{Linear, LinearPlan};
 use super::weights::Weights;
 use candle_core::{D, DType, Device, IndexOp, Tensor};
-
-/// Input embedders that some converters leave out.
-pub const EMBEDDERS: [&str; 4] = ["img_in", "time_in", "vector_in", "guidance_in"];
-
-/// Width of the sinusoidal embedding of times and guidances.
-const TIME_CHANNELS: usize = 256;
-
-/// What the shapes of a transformer's tensors say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dimensions {
-    /// Input channels: latents, masked latents and mask; 384.
-    pub in_channels: usize,
-    /// Output channels; 64.
-    pub out_channels: usize,
-    /// Width of the pooled prompt (CLIP).
-    pub pooled: usize,
-    /// Width of the prompt's tokens (T5).
-    pub context: usize,
-    /// Width of a token.
-    pub hidden: usize,
-    /// Width of the inner layer of the feed-forward parts.
-    pub mlp: usize,
-    /// Width of an attention head.
-    pub head_dim: usize,
-    /// Number of double-stream blocks.
-    pub doubles: usize,
-    /// Number of single-stream blocks.
-    pub singles: usize,
-    /// How the head's channels are shared between the three position axes.
-    pub axes: [usize; 3],
-}
-
-impl Dimensions {
-    /// Reads the dimensions from shapes; `axes_hints` are those that configuration files name, of
-    /// which the first that adds up to the width of a head is taken.
-    ///
-    /// # Errors
-    /// If the file holds another model, lacks embedders, or nobody says the position axes.
-    pub fn read(weights: &Weights, axes_hints: &[[usize; 3]]) -> Result<Self> {
-        identify(weights)?;
-        let missing: Vec<String> = EMBEDDERS
-            .iter()
-            .filter(|name| !weights.names().any(|n| in_module(n, name)))
-            .map(|&name| name.to_owned())
-            .collect();
-        if !missing.is_empty() {
-            return Err(PipelineError::MissingEmbedders {
-                missing,
-                path: weights.path().to_owned(),
-            });
-        }
-        let (hidden, in_channels) = weights.matrix_shape("img_in.weight")?;
-        let (out_channels, _) = weights.matrix_shape("final_layer.linear.weight")?;
-        let (_, context) = weights.matrix_shape("txt_in.weight")?;
-        let (_, pooled) = weights.matrix_shape("vector_in.in_layer.weight")?;
-        let (mlp, _) = weights.matrix_shape("double_blocks.0.img_mlp.0.weight")?;
-        let norm = weights.info("double_blocks.0.img_attn.norm.query_norm.scale")?;
-        let head_dim = norm.shape.iter().product::<usize>();
-        if in_channels != 2 * out_channels + 256 {
-            return Err(PipelineError::ForeignArchitecture {
-                found: format!("a FLUX transformer with {in_channels} input channels"),
-                expected: format!("FLUX.1-Fill, which has {}", 2 * out_channels + 256),
-                path: weights.path().to_owned(),
-                remedy: "use a file made from FLUX.1-Fill-dev".to_owned(),
-            });
-        }
-        if head_dim == 0 || !hidden.is_multiple_of(head_dim) || !head_dim.is_multiple_of(2) {
-            return Err(PipelineError::bad_header(
-                weights.path(),
-                format!("heads of {head_dim} channels do not divide a width of {hidden}"),
-            ));
-        }
-        let flux = [[16, 56, 56]];
-        let axes = axes_hints
-            .iter()
-            .chain(&flux)
-            .find(|axes| axes.iter().sum::<usize>() == head_dim && axes.iter().all(|a| a % 2 == 0))
-            .copied()
-            .ok_or_else(|| PipelineError::BadConfig {
-                detail: format!(
-                    "no axes_dims_rope adds up to the transformer's head width {head_dim} (found {axes_hints:?}); \
-                     transformer/config.json should name it"
-                ),
-                path: weights.path().to_owned(),
-            })?;
-        Ok(Self {
-            in_channels,
-            out_channels,
-            pooled,
-            context,
-            hidden,
-            mlp,
-            head_dim,
-            doubles: blocks(weights, "double_blocks"),
-            singles: blocks(weights, "single_blocks"),
-            axes,
-        })
-    }
-}
-
-/// Whether the tensor `name` belongs to `module`.
-pub fn in_module(name: &str, module: &str) -> bool {
-    name.strip_prefix(module)
-        .is_some_and(|rest| rest.starts_with('.'))
-}
-
-/// How many blocks of a kind there are, counted from 0 without a gap.
-fn blocks(weights: &Weights, kind: &str) -> usize {
-    (0..)
-        .take_while(|i| {
-            let prefix = format!("{kind}.{i}");
-            weights.names().any(|name| in_module(name, &prefix))
-        })
-        .count()
-}
-
-/// Refuses what is not a FLUX transformer in BFL's names.
-fn identify(weights: &Weights) -> Result<()> {
-    let foreign = |found: String, remedy: &str| {
-        Err(PipelineError::ForeignArchitecture {
-            found,
-            expected: "a FLUX.1-Fill transformer".to_owned(),
-            path: weights.path().to_owned(),
-            remedy: remedy.to_owned(),
-        })
-    };
-    let other_file = "choose a file such as flux1-fill-dev-Q4_0.gguf";
-    match weights.architecture() {
-        None | Some("flux") => {}
-        Some(other) => return foreign(format!("a {other} model"), other_file),
-    }
-    if weights.contains("double_blocks.0.img_attn.qkv.weight") {
-        return Ok(());
-    }
-    let any = |prefix: &str| weights.names().any(|name| name.starts_with(prefix));
-    if any("transformer_blocks.") {
-        return foreign(
-            "a transformer in diffusers' tensor names".to_owned(),
-            "use flux1-fill-dev.safetensors from the repository's top folder",
-        );
-    }
-    if any("enc.blk.") || any("encoder.block.") {
-        return foreign("a text encoder".to_owned(), other_file);
-    }
-    if any("decoder.") && any("encoder.") {
-        return foreign("an autoencoder".to_owned(), other_file);
-    }
-    let first: Vec<&str> = weights.names().take(3).collect();
-    foreign(
-        format!("an unknown model with tensors such as {first:?}"),
-        other_file,
-    )
-}
 
 /// Two linear layers with an activation between.
 struct Mlp(Linear, Linear);
@@ -336,6 +184,15 @@ pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, chunk: Option<usize>) -> Re
     Ok(Tensor::cat(&parts, 2)?.transpose(1, 2)?.flatten_from(2)?)
 }
 
+/// `parts` vectors (1, 1, hidden) of a modulation layer.
+fn modulation(vec: &Tensor, layer: &Linear, parts: usize) -> Result<Vec<Tensor>> {
+    Ok(vec
+        .silu()?
+        .apply(layer)?
+        .unsqueeze(1)?
+        .chunk(parts, D::Minus1)?)
+}
+
 fn rotated_attention(q: &Tensor, k: &Tensor, v: &Tensor, at: &Positions) -> Result<Tensor> {
     let dtype = q.dtype();
     // On the CPU everything is multiplied in float32 anyway.
@@ -493,7 +350,7 @@ impl Transformer {
             between()?;
         }
         let x = x.i((.., text_tokens.., ..))?;
-        let m = self.modulation(&vec, &self.final_modulation, 2)?;
+        let m = modulation(&vec, &self.final_modulation, 2)?;
         Ok(self.modulate(&x, &m[0], &m[1])?.apply(&self.final_linear)?)
     }
 
@@ -522,15 +379,6 @@ impl Transformer {
             .broadcast_add(shift)?)
     }
 
-    /// `parts` vectors (1, 1, hidden) of a modulation layer.
-    fn modulation(&self, vec: &Tensor, layer: &Linear, parts: usize) -> Result<Vec<Tensor>> {
-        Ok(vec
-            .silu()?
-            .apply(layer)?
-            .unsqueeze(1)?
-            .chunk(parts, D::Minus1)?)
-    }
-
     /// (1, tokens, 3 hidden) to three of (1, heads, tokens, head), queries and keys normed.
     fn heads(&self, x: &Tensor, norms: &HeadNorms) -> Result<[Tensor; 3]> {
         let (batch, tokens, _) = x.dims3()?;
@@ -556,8 +404,8 @@ impl Transformer {
             let x = self.modulate(x, &m[0], &m[1])?.apply(&stream.qkv)?;
             self.heads(&x, &stream.norms)
         };
-        let img_mod = self.modulation(vec, &block.img.modulation, 6)?;
-        let txt_mod = self.modulation(vec, &block.txt.modulation, 6)?;
+        let img_mod = modulation(vec, &block.img.modulation, 6)?;
+        let txt_mod = modulation(vec, &block.txt.modulation, 6)?;
         let i = qkv(&block.img, img, &img_mod)?;
         let t = qkv(&block.txt, txt, &txt_mod)?;
         let [q, k, v] = [0, 1, 2].map(|n| Tensor::cat(&[&t[n], &i[n]], 2));
@@ -585,7 +433,7 @@ impl Transformer {
         vec: &Tensor,
         positions: &Positions,
     ) -> Result<Tensor> {
-        let m = self.modulation(vec, &block.modulation, 3)?;
+        let m = modulation(vec, &block.modulation, 3)?;
         let (hidden, mlp) = (self.dims.hidden, self.dims.mlp);
         let y = self.modulate(x, &m[0], &m[1])?.apply(&block.linear1)?;
         let qkv = y.narrow(2, 0, 3 * hidden)?.contiguous()?;

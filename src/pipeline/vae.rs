@@ -4,11 +4,13 @@
 //! (commit 727e3a7). Channels, levels and blocks are read from shapes; the number of norm groups,
 //! scale and shift from configuration. Computes in float32 on the CPU.
 
+use super::dimensions::blocks;
 use super::error::{PipelineError, Result};
-use super::transformer::{attention, in_module};
+use super::group_norm::{Norm, SumOrder, SumOrder::Accurate};
+use super::transformer::attention;
 use super::weights::Weights;
 use candle_core::{D, DType, Device, Module, Tensor};
-use candle_nn::{Conv2d, Conv2dConfig, GroupNorm};
+use candle_nn::{Conv2d, Conv2dConfig};
 use serde::Deserialize;
 
 /// What `vae/config.json` says beyond the shapes; the defaults are FLUX.1's.
@@ -22,6 +24,13 @@ pub struct VaeSettings {
     pub shift_factor: f64,
     /// Groups of every group norm.
     pub norm_num_groups: usize,
+    /// How the encoder's norms add up; not in any file.
+    #[serde(skip, default = "accurate")]
+    pub encoder_sums: SumOrder,
+}
+
+fn accurate() -> SumOrder {
+    Accurate
 }
 
 impl Default for VaeSettings {
@@ -30,6 +39,7 @@ impl Default for VaeSettings {
             scaling_factor: 0.3611,
             shift_factor: 0.1159,
             norm_num_groups: 32,
+            encoder_sums: Accurate,
         }
     }
 }
@@ -65,32 +75,23 @@ impl Loader<'_> {
         ))
     }
 
-    fn norm(&self, name: &str) -> Result<GroupNorm> {
-        let shape = self.weights.info(&format!("{name}.weight"))?.shape.clone();
-        let channels = shape.iter().product();
-        let get = |part: &str| {
-            self.weights.tensor(
-                &format!("{name}.{part}"),
-                &[channels],
-                self.dtype,
-                self.device,
-            )
-        };
-        Ok(GroupNorm::new(
-            get("weight")?,
-            get("bias")?,
-            channels,
+    fn norm(&self, name: &str, order: SumOrder) -> Result<Norm> {
+        Norm::load(
+            self.weights,
+            name,
             self.groups,
-            1e-6,
-        )?)
+            order,
+            self.dtype,
+            self.device,
+        )
     }
 
-    fn resnet(&self, name: &str) -> Result<Resnet> {
+    fn resnet(&self, name: &str, orders: [SumOrder; 2]) -> Result<Resnet> {
         let shortcut = format!("{name}.nin_shortcut");
         Ok(Resnet {
-            norm1: self.norm(&format!("{name}.norm1"))?,
+            norm1: self.norm(&format!("{name}.norm1"), orders[0])?,
             conv1: self.conv(&format!("{name}.conv1"), 1, 1)?,
-            norm2: self.norm(&format!("{name}.norm2"))?,
+            norm2: self.norm(&format!("{name}.norm2"), orders[1])?,
             conv2: self.conv(&format!("{name}.conv2"), 1, 1)?,
             shortcut: if self.weights.contains(&format!("{shortcut}.weight")) {
                 Some(self.conv(&shortcut, 0, 1)?)
@@ -100,34 +101,40 @@ impl Loader<'_> {
         })
     }
 
-    fn middle(&self, name: &str) -> Result<Middle> {
+    /// `after` is the order in the first norm after the attention.
+    fn middle(&self, name: &str, after: SumOrder) -> Result<Middle> {
         let at = |part: &str| format!("{name}.attn_1.{part}");
         Ok(Middle {
-            before: self.resnet(&format!("{name}.block_1"))?,
-            norm: self.norm(&at("norm"))?,
+            before: self.resnet(&format!("{name}.block_1"), [Accurate; 2])?,
+            norm: self.norm(&at("norm"), Accurate)?,
             q: self.conv(&at("q"), 0, 1)?,
             k: self.conv(&at("k"), 0, 1)?,
             v: self.conv(&at("v"), 0, 1)?,
             proj: self.conv(&at("proj_out"), 0, 1)?,
-            after: self.resnet(&format!("{name}.block_2"))?,
+            after: self.resnet(&format!("{name}.block_2"), [after, Accurate])?,
         })
     }
 
-    /// How many of `{prefix}.0`, `{prefix}.1`, … there are.
-    fn count(&self, prefix: &str) -> usize {
-        (0..)
-            .take_while(|i| {
-                let module = format!("{prefix}.{i}");
-                self.weights.names().any(|name| in_module(name, &module))
-            })
-            .count()
-    }
-
     /// One resolution: its blocks, and the change to the next, if it has one.
-    fn level(&self, half: &str, index: usize, change: &str, stride: usize) -> Result<Level> {
+    ///
+    /// `order` is that of its norms, up to and in the first block with a shortcut, after which
+    /// `PyTorch` has the channels first.
+    fn level(
+        &self,
+        half: &str,
+        index: usize,
+        (change, stride): (&str, usize),
+        order: &mut SumOrder,
+    ) -> Result<Level> {
         let prefix = format!("{half}.{index}");
-        let blocks = (0..self.count(&format!("{prefix}.block")))
-            .map(|i| self.resnet(&format!("{prefix}.block.{i}")))
+        let blocks = (0..blocks(self.weights, &format!("{prefix}.block")))
+            .map(|i| {
+                let block = self.resnet(&format!("{prefix}.block.{i}"), [*order; 2])?;
+                if block.shortcut.is_some() {
+                    *order = Accurate;
+                }
+                Ok(block)
+            })
             .collect::<Result<Vec<_>>>()?;
         let conv = format!("{prefix}.{change}.conv");
         let resample = if self.weights.contains(&format!("{conv}.weight")) {
@@ -141,9 +148,9 @@ impl Loader<'_> {
 }
 
 struct Resnet {
-    norm1: GroupNorm,
+    norm1: Norm,
     conv1: Conv2d,
-    norm2: GroupNorm,
+    norm2: Norm,
     conv2: Conv2d,
     shortcut: Option<Conv2d>,
 }
@@ -161,7 +168,7 @@ impl Module for Resnet {
 
 struct Middle {
     before: Resnet,
-    norm: GroupNorm,
+    norm: Norm,
     q: Conv2d,
     k: Conv2d,
     v: Conv2d,
@@ -211,7 +218,7 @@ pub struct Encoder {
     conv_in: Conv2d,
     levels: Vec<Level>,
     middle: Middle,
-    norm_out: GroupNorm,
+    norm_out: Norm,
     conv_out: Conv2d,
 }
 
@@ -232,13 +239,14 @@ impl Encoder {
             dtype,
             device,
         };
+        let mut order = settings.encoder_sums;
         Ok(Self {
             conv_in: loader.conv("encoder.conv_in", 1, 1)?,
-            levels: (0..loader.count("encoder.down"))
-                .map(|i| loader.level("encoder.down", i, "downsample", 2))
+            levels: (0..blocks(loader.weights, "encoder.down"))
+                .map(|i| loader.level("encoder.down", i, ("downsample", 2), &mut order))
                 .collect::<Result<_>>()?,
-            middle: loader.middle("encoder.mid")?,
-            norm_out: loader.norm("encoder.norm_out")?,
+            middle: loader.middle("encoder.mid", settings.encoder_sums)?,
+            norm_out: loader.norm("encoder.norm_out", settings.encoder_sums)?,
             conv_out: loader.conv("encoder.conv_out", 1, 1)?,
         })
     }
@@ -273,7 +281,7 @@ pub struct Decoder {
     middle: Middle,
     /// Lowest resolution first.
     levels: Vec<Level>,
-    norm_out: GroupNorm,
+    norm_out: Norm,
     conv_out: Conv2d,
 }
 
@@ -296,12 +304,12 @@ impl Decoder {
         };
         Ok(Self {
             conv_in: loader.conv("decoder.conv_in", 1, 1)?,
-            middle: loader.middle("decoder.mid")?,
-            levels: (0..loader.count("decoder.up"))
+            middle: loader.middle("decoder.mid", Accurate)?,
+            levels: (0..blocks(loader.weights, "decoder.up"))
                 .rev()
-                .map(|i| loader.level("decoder.up", i, "upsample", 1))
+                .map(|i| loader.level("decoder.up", i, ("upsample", 1), &mut Accurate.clone()))
                 .collect::<Result<_>>()?,
-            norm_out: loader.norm("decoder.norm_out")?,
+            norm_out: loader.norm("decoder.norm_out", Accurate)?,
             conv_out: loader.conv("decoder.conv_out", 1, 1)?,
         })
     }

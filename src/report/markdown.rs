@@ -174,15 +174,23 @@ fn inputs(text: &mut String, run: &Run, document: &RunDocument) {
         if let Some(quant) = &file.quant {
             let _ = writeln!(
                 text,
-                "- {quant}: `{}`, {:.2} GB, SHA-256 `{}`",
+                "- {quant}: `{}`, {}, SHA-256 `{}`",
                 file.file,
-                file.size_bytes as f64 / 1e9,
+                size(file.size_bytes),
                 file.sha256
             );
         }
     }
     for gate in &document.gates_overridden {
         let _ = writeln!(text, "- **Mask gate overridden**: {}", one_line(gate));
+    }
+}
+
+/// `6.81 GB`, `3.6 MB`.
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes >= 1e9 => format!("{:.2} GB", bytes / 1e9),
+        bytes => format!("{:.1} MB", bytes / 1e6),
     }
 }
 

@@ -71,14 +71,20 @@ impl Conflict {
 
 /// Keeps a copy of a local file that is about to be replaced.
 pub(super) fn keep_replaced(path: &Path) -> Result<()> {
-    let Some(name) = path.file_name().and_then(|n| n.to_str()) else { return Ok(()) };
+    let Some(name) = path.file_name().and_then(|n| n.to_str()) else {
+        return Ok(());
+    };
     let (_, crc) = files::checksum(path)?;
     let kept = path.with_file_name(format!(".replaced-{crc:08x}-{name}"));
-    std::fs::copy(path, &kept).map(|_| ()).map_err(StorageError::io("keeping a copy of", path))
+    std::fs::copy(path, &kept)
+        .map(|_| ())
+        .map_err(StorageError::io("keeping a copy of", path))
 }
 
 /// Seconds since 1970 as `2026-11-21 10:15 UTC`.
 pub fn time_words(secs: i64) -> String {
-    jiff::Timestamp::from_second(secs)
-        .map_or_else(|_| "unknown time".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M UTC").to_string())
+    jiff::Timestamp::from_second(secs).map_or_else(
+        |_| "unknown time".to_owned(),
+        |t| t.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    )
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use super::gcs::{Environment, Gcs, Limits};
 use super::store::{LinkKind, ListQuery};
-use super::{ObjectName, Precondition, Result, StorageConfig, Store, StorageError};
+use super::{ObjectName, Precondition, Result, StorageConfig, StorageError, Store};
 
 /// More than this makes requests and signatures fail.
 const CLOCK_WRONG: Duration = Duration::from_secs(300);
@@ -52,7 +52,11 @@ const AFTER_CREDENTIALS: [&str; 6] = ["bucket", "list", "read", "write", "sign",
 
 /// Checks everything, in this order. It writes one small object below `.doctor/` where runs live, and
 /// deletes it.
-pub async fn examine(config: &StorageConfig, environment: &Environment, limits: Limits) -> Vec<Check> {
+pub async fn examine(
+    config: &StorageConfig,
+    environment: &Environment,
+    limits: Limits,
+) -> Vec<Check> {
     let mut checks = Vec::new();
     if config.bucket.is_empty() {
         let words = "no bucket is configured: set `bucket` in storage.toml, or give --bucket \
@@ -63,14 +67,23 @@ pub async fn examine(config: &StorageConfig, environment: &Environment, limits: 
         checks.extend(AFTER_CREDENTIALS.iter().skip(1).map(|w| skipped(w)));
         return checks;
     }
-    let gcs = Gcs::open(&config.bucket, config.credentials.as_deref(), environment, limits).await;
+    let gcs = Gcs::open(
+        &config.bucket,
+        config.credentials.as_deref(),
+        environment,
+        limits,
+    )
+    .await;
     checks.push(of_credentials(gcs.as_ref()));
     let Ok(gcs) = gcs else {
         checks.extend(AFTER_CREDENTIALS.iter().map(|w| skipped(w)));
         return checks;
     };
     let bucket = gcs.check_bucket_exists().await;
-    let reachable = !matches!(&bucket, Err(StorageError::Offline { .. } | StorageError::NotFound { .. }));
+    let reachable = !matches!(
+        &bucket,
+        Err(StorageError::Offline { .. } | StorageError::NotFound { .. })
+    );
     checks.push(match bucket {
         Ok(()) => check("bucket", Verdict::Ok, &gcs.place()),
         // Reading a bucket's own description needs a role that objects do not.
@@ -106,17 +119,26 @@ pub async fn examine(config: &StorageConfig, environment: &Environment, limits: 
         Ok((_, words)) => check("list", Verdict::Ok, &words),
         Err(error) => failed("list", &error),
     });
-    let written =
-        gcs.write(&probe, "fill-audit doctor".into(), Precondition::Absent).await;
+    let written = gcs
+        .write(&probe, "fill-audit doctor".into(), Precondition::Absent)
+        .await;
     checks.push(read(&gcs, written.is_ok().then_some(&probe).or(first.as_ref())).await);
     let sign = sign(&gcs, &probe, written.is_ok()).await;
     checks.push(match written {
         Err(error) => failed("write", &error),
         Ok(meta) => {
-            match gcs.delete(&probe, Precondition::Generation(meta.generation)).await {
-                Ok(()) => check("write", Verdict::Ok, "an object was written and deleted again"),
+            match gcs
+                .delete(&probe, Precondition::Generation(meta.generation))
+                .await
+            {
+                Ok(()) => check(
+                    "write",
+                    Verdict::Ok,
+                    "an object was written and deleted again",
+                ),
                 Err(error) => {
-                    let words = format!("written, but not deleted ({error}); remove {probe} by hand");
+                    let words =
+                        format!("written, but not deleted ({error}); remove {probe} by hand");
                     check("write", Verdict::Warning, &words)
                 }
             }
@@ -135,11 +157,28 @@ fn of_credentials(gcs: std::result::Result<&Gcs, &StorageError>) -> Check {
 }
 
 async fn list(gcs: &Gcs, root: &str) -> Result<(Option<ObjectName>, String)> {
-    let by_folder = ListQuery { prefix: root.to_owned(), by_folder: true, ..ListQuery::default() };
+    let by_folder = ListQuery {
+        prefix: root.to_owned(),
+        by_folder: true,
+        ..ListQuery::default()
+    };
     let folders = gcs.list(&by_folder).await?;
-    let any = ListQuery { prefix: root.to_owned(), page_size: 5, ..ListQuery::default() };
-    let first = gcs.list(&any).await?.objects.into_iter().find(|o| !o.name.is_folder_marker());
-    let more = if folders.next_page.is_some() { " or more" } else { "" };
+    let any = ListQuery {
+        prefix: root.to_owned(),
+        page_size: 5,
+        ..ListQuery::default()
+    };
+    let first = gcs
+        .list(&any)
+        .await?
+        .objects
+        .into_iter()
+        .find(|o| !o.name.is_folder_marker());
+    let more = if folders.next_page.is_some() {
+        " or more"
+    } else {
+        ""
+    };
     let words = format!("{}{more} runs below {root}", folders.prefixes.len());
     Ok((first.map(|o| o.name), words))
 }
@@ -158,7 +197,8 @@ async fn sign(gcs: &Gcs, probe: &ObjectName, probe_is_there: bool) -> Check {
     let link = match gcs.link(probe, super::links::WANTED_LIFETIME).await {
         Ok(link) => link,
         Err(StorageError::Forbidden { detail, remedy, .. }) => {
-            let words = format!("{detail}; reports will show local paths; grant this account {remedy}");
+            let words =
+                format!("{detail}; reports will show local paths; grant this account {remedy}");
             return check("sign", Verdict::Warning, &words);
         }
         Err(error) => return failed("sign", &error),
@@ -167,13 +207,19 @@ async fn sign(gcs: &Gcs, probe: &ObjectName, probe_is_there: bool) -> Check {
         return failed("sign", &error);
     }
     let (verdict, words) = match link.kind {
-        LinkKind::OwnKey => (Verdict::Ok, "links are signed with the account's own key, 72 h"),
+        LinkKind::OwnKey => (
+            Verdict::Ok,
+            "links are signed with the account's own key, 72 h",
+        ),
         LinkKind::SignBlob => (
             Verdict::Warning,
             "links are signed by signBlob, 12 h at most; a service account key in FIREBASE_CREDENTIALS \
              gives 72 h",
         ),
-        LinkKind::Public => (Verdict::Warning, "links cannot be signed; the objects are public, so that plain addresses work"),
+        LinkKind::Public => (
+            Verdict::Warning,
+            "links cannot be signed; the objects are public, so that plain addresses work",
+        ),
         LinkKind::LocalPath => (Verdict::Warning, "links are local paths"),
     };
     check("sign", verdict, words)
@@ -205,7 +251,11 @@ fn judge_clock(mine: SystemTime, theirs: SystemTime) -> Check {
 }
 
 fn check(what: &'static str, verdict: Verdict, words: &str) -> Check {
-    Check { what, verdict, words: words.to_owned() }
+    Check {
+        what,
+        verdict,
+        words: words.to_owned(),
+    }
 }
 
 fn failed(what: &'static str, error: &StorageError) -> Check {

@@ -11,12 +11,22 @@ pub fn is_journal(file_name: &str) -> bool {
 }
 
 /// Lines of `ours` whose events `theirs` lacks, in our order. Lines that are torn or carry no id stay where
-/// they are: they may be in the middle of being written.
+/// they are: they may be in the middle of being written. Two different events under one id are both kept;
+/// the replay decides between them, the same way on both sides.
 pub fn missing_lines<'a>(ours: &'a str, theirs: &str) -> Vec<&'a str> {
-    let mut known: BTreeSet<String> = theirs.lines().filter_map(event_id).collect();
-    ours.lines()
-        .filter(|line| event_id(line).is_some_and(|id| known.insert(id)))
-        .collect()
+    fn keyed(line: &str) -> Option<(String, &str)> {
+        Some((event_id(line)?, line.trim()))
+    }
+    let mut known: BTreeSet<(String, &str)> = theirs.lines().filter_map(keyed).collect();
+    let mut missing = Vec::new();
+    for line in ours.lines() {
+        if let Some(key) = keyed(line)
+            && known.insert(key)
+        {
+            missing.push(line);
+        }
+    }
+    missing
 }
 
 /// `theirs` with our missing lines after it.

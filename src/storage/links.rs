@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::store::{Link, LinkKind};
-use super::{ObjectName, Result, Store, StorageError};
+use super::{ObjectName, Result, StorageError, Store};
 
 /// How long the audit's reports want their links to work.
 pub const WANTED_LIFETIME: Duration = Duration::from_secs(72 * 3600);
@@ -23,7 +23,12 @@ impl Links {
     pub fn sentence(&self) -> String {
         let count = |kind| self.by_file.values().filter(|l| l.kind == kind).count();
         let mut parts = Vec::new();
-        for kind in [LinkKind::OwnKey, LinkKind::SignBlob, LinkKind::Public, LinkKind::LocalPath] {
+        for kind in [
+            LinkKind::OwnKey,
+            LinkKind::SignBlob,
+            LinkKind::Public,
+            LinkKind::LocalPath,
+        ] {
             let n = count(kind);
             if n == 0 {
                 continue;
@@ -35,16 +40,26 @@ impl Links {
                 .filter_map(|l| l.expires_at)
                 .min()
                 .map(|at| format!(", valid until {}", utc_words(at)));
-            let what = if n == self.by_file.len() { "Links are".to_owned() } else { format!("{n} links are") };
+            let what = if n == self.by_file.len() {
+                "Links are".to_owned()
+            } else {
+                format!("{n} links are")
+            };
             let how = match kind {
                 LinkKind::OwnKey => "V4 signed with the account's own key",
                 LinkKind::SignBlob => "V4 signed by signBlob (Google promises 12 hours)",
                 LinkKind::Public => "public addresses that do not expire",
-                LinkKind::LocalPath => "local paths: signing was not possible and the objects are not public",
+                LinkKind::LocalPath => {
+                    "local paths: signing was not possible and the objects are not public"
+                }
             };
             parts.push(format!("{what} {how}{}.", first_end.unwrap_or_default()));
         }
-        if parts.is_empty() { "There are no links.".to_owned() } else { parts.join(" ") }
+        if parts.is_empty() {
+            "There are no links.".to_owned()
+        } else {
+            parts.join(" ")
+        }
     }
 }
 
@@ -81,17 +96,26 @@ async fn link_or_path(store: &dyn Store, name: &ObjectName, path: &Path) -> Resu
     match store.link(name, WANTED_LIFETIME).await {
         Ok(link) => Ok(link),
         Err(StorageError::Forbidden { .. } | StorageError::Auth { .. }) => {
-            let shown: PathBuf =
-                if path.as_os_str().is_empty() { name.as_str().into() } else { path.into() };
-            Ok(Link { url: shown.display().to_string(), kind: LinkKind::LocalPath, expires_at: None })
+            let shown: PathBuf = if path.as_os_str().is_empty() {
+                name.as_str().into()
+            } else {
+                path.into()
+            };
+            Ok(Link {
+                url: shown.display().to_string(),
+                kind: LinkKind::LocalPath,
+                expires_at: None,
+            })
         }
         Err(error) => Err(error),
     }
 }
 
 fn utc_words(at: SystemTime) -> String {
-    jiff::Timestamp::try_from(at)
-        .map_or_else(|_| "an unknown time".to_owned(), |t| t.strftime("%Y-%m-%d %H:%M UTC").to_string())
+    jiff::Timestamp::try_from(at).map_or_else(
+        |_| "an unknown time".to_owned(),
+        |t| t.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -101,12 +125,29 @@ mod tests {
     #[test]
     fn the_sentence_names_kind_and_end() {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
-        let link = Link { url: "u".into(), kind: LinkKind::SignBlob, expires_at: Some(at) };
-        let mut links = Links { by_file: BTreeMap::from([("a.png".to_owned(), link)]) };
+        let link = Link {
+            url: "u".into(),
+            kind: LinkKind::SignBlob,
+            expires_at: Some(at),
+        };
+        let mut links = Links {
+            by_file: BTreeMap::from([("a.png".to_owned(), link)]),
+        };
         let said = links.sentence();
-        assert!(said.contains("signBlob") && said.contains("2001-09-09 01:46 UTC"), "{said}");
-        let path = Link { url: "p".into(), kind: LinkKind::LocalPath, expires_at: None };
+        assert!(
+            said.contains("signBlob") && said.contains("2001-09-09 01:46 UTC"),
+            "{said}"
+        );
+        let path = Link {
+            url: "p".into(),
+            kind: LinkKind::LocalPath,
+            expires_at: None,
+        };
         links.by_file.insert("b.png".into(), path);
-        assert!(links.sentence().starts_with("1 links are V4"), "{}", links.sentence());
+        assert!(
+            links.sentence().starts_with("1 links are V4"),
+            "{}",
+            links.sentence()
+        );
     }
 }

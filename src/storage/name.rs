@@ -139,7 +139,10 @@ pub fn check_run_id(id: &str) -> Result<RunId> {
     match component_fault(id) {
         Some(reason) => Err(bad(id, reason)),
         None => RunId::new(id).map_err(|_| {
-            bad(id, "a run id has 1 to 64 letters, digits, '-', '_' or '.', and no dot at its start")
+            bad(
+                id,
+                "a run id has 1 to 64 letters, digits, '-', '_' or '.', and no dot at its start",
+            )
         }),
     }
 }

@@ -17,7 +17,7 @@ use super::conflict::{self, Conflict, Resolution, Resolutions};
 use super::listing::{Freshness, Listing, list_or_saved};
 use super::progress::{Meter, Progress};
 use super::sync_state::SyncState;
-use super::{ObjectMeta, Result, Store, StorageError, files, journal};
+use super::{ObjectMeta, Result, StorageError, Store, files, journal};
 use crate::model::run::files as run_files;
 
 /// Which files are wanted first. The window sets the visible cells' files; order counts.
@@ -27,11 +27,17 @@ pub struct Priority(Arc<Mutex<Vec<String>>>);
 impl Priority {
     /// From now on these files of the run come first, in this order; the rest as before.
     pub fn show_first(&self, files: Vec<String>) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = files;
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = files;
     }
 
     fn position(&self, file: &str) -> usize {
-        let wanted = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let wanted = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         wanted.iter().position(|w| w == file).unwrap_or(usize::MAX)
     }
 }
@@ -179,8 +185,12 @@ impl Pull {
         let meter = Meter::new(0, 0);
         let mut known = std::collections::BTreeMap::new();
         loop {
-            let listing =
-                self.or_cancelled(list_or_saved(&*self.store, self.cache.root(), &self.prefix, false));
+            let listing = self.or_cancelled(list_or_saved(
+                &*self.store,
+                self.cache.root(),
+                &self.prefix,
+                false,
+            ));
             let listing = listing.await?;
             if listing.objects.is_empty() && known.is_empty() {
                 return Err(StorageError::NotFound { place });
@@ -241,7 +251,12 @@ impl Pull {
                     continue;
                 }
             };
-            let file = meta.name.as_str().get(self.prefix.len()..).unwrap_or_default().to_owned();
+            let file = meta
+                .name
+                .as_str()
+                .get(self.prefix.len()..)
+                .unwrap_or_default()
+                .to_owned();
             listed.push((file.clone(), meta.size_bytes));
             if known.insert(file.clone(), meta.generation) == Some(meta.generation) {
                 continue;
@@ -253,7 +268,12 @@ impl Pull {
                 meter.object_done();
             };
             match self.compare(&file, &path, meta, state)? {
-                Local::Want(how) => wanted.push(Wanted { file, path, meta: meta.clone(), how }),
+                Local::Want(how) => wanted.push(Wanted {
+                    file,
+                    path,
+                    meta: meta.clone(),
+                    how,
+                }),
                 Local::Unchanged => {
                     state.note(&file, meta);
                     report.unchanged += 1;
@@ -354,7 +374,10 @@ impl Pull {
                         report.arrived.push(item.file.clone());
                     }
                     meter.object_done();
-                    self.tell(PullEvent::Arrived { file: item.file, path: item.path });
+                    self.tell(PullEvent::Arrived {
+                        file: item.file,
+                        path: item.path,
+                    });
                     unsaved += 1;
                     if unsaved >= 50 {
                         state.save(&self.dir)?;
@@ -364,17 +387,26 @@ impl Pull {
                 Err(error @ (StorageError::Auth { .. } | StorageError::Forbidden { .. })) => {
                     return Err(error);
                 }
-                Err(StorageError::Io { doing, path, source })
-                    if source.kind() == std::io::ErrorKind::StorageFull =>
-                {
-                    return Err(StorageError::Io { doing, path, source });
+                Err(StorageError::Io {
+                    doing,
+                    path,
+                    source,
+                }) if source.kind() == std::io::ErrorKind::StorageFull => {
+                    return Err(StorageError::Io {
+                        doing,
+                        path,
+                        source,
+                    });
                 }
                 Err(error) => {
                     if let StorageError::Offline { place, detail } = &error {
                         // The others are only looked for in the cache: each would wait for nothing.
                         offline = Some((place.clone(), detail.clone()));
                     }
-                    self.tell(PullEvent::Failed { file: item.file.clone(), error: error.to_string() });
+                    self.tell(PullEvent::Failed {
+                        file: item.file.clone(),
+                        error: error.to_string(),
+                    });
                     report.failed.push((item.file, error));
                 }
             }
@@ -475,12 +507,19 @@ const RANK_PICTURES: u8 = 3;
 /// Documents that make the skeleton first, then the other documents, then pictures.
 fn rank(file: &str) -> u8 {
     let ends = |end: &str| {
-        Path::new(file).extension().is_some_and(|found| found.eq_ignore_ascii_case(end))
+        Path::new(file)
+            .extension()
+            .is_some_and(|found| found.eq_ignore_ascii_case(end))
     };
     match file {
         run_files::RUN => 0,
         run_files::REPORT => 1,
-        _ if ["ron", "toml", "md", "txt", "json", "csv"].into_iter().any(ends) => 2,
+        _ if ["ron", "toml", "md", "txt", "json", "csv"]
+            .into_iter()
+            .any(ends) =>
+        {
+            2
+        }
         _ => RANK_PICTURES,
     }
 }

@@ -17,7 +17,7 @@ use super::conflict::{self, Conflict, Resolution, Resolutions};
 use super::progress::{Meter, Progress};
 use super::store::{list_all, read_verified};
 use super::sync_state::SyncState;
-use super::{ObjectMeta, ObjectName, Precondition, Result, Store, StorageError, files, journal};
+use super::{ObjectMeta, ObjectName, Precondition, Result, StorageError, Store, files, journal};
 use crate::model::run::files as run_files;
 
 /// How often a journal is merged again because someone else added to it meanwhile.
@@ -36,7 +36,11 @@ pub struct PushOptions {
 
 impl Default for PushOptions {
     fn default() -> Self {
-        Self { at_once: 4, resolutions: Resolutions::default(), extra: Vec::new() }
+        Self {
+            at_once: 4,
+            resolutions: Resolutions::default(),
+            extra: Vec::new(),
+        }
     }
 }
 
@@ -128,7 +132,9 @@ impl Push {
     /// returns, and failures that concern every file. A single file's failure is in the report.
     pub async fn run(&self) -> Result<PushReport> {
         if !self.dir.is_dir() {
-            return Err(StorageError::NotFound { place: self.dir.display().to_string() });
+            return Err(StorageError::NotFound {
+                place: self.dir.display().to_string(),
+            });
         }
         let _lock = files::RunLock::acquire(&self.dir)?;
         let place = format!("{}/{}", self.store.place(), self.prefix);
@@ -136,17 +142,24 @@ impl Push {
         let mut report = PushReport::default();
         let items = self.collect(&mut report)?;
         if items.is_empty() && report.failed.is_empty() {
-            return Err(StorageError::NotFound { place: format!("files in {}", self.dir.display()) });
+            return Err(StorageError::NotFound {
+                place: format!("files in {}", self.dir.display()),
+            });
         }
         let listing = tokio::select! {
             biased;
             () = self.cancel.cancelled() => return Err(StorageError::Cancelled),
             listing = list_all(&*self.store, &self.prefix, false) => listing?,
         };
-        let there: std::collections::BTreeMap<&str, &ObjectMeta> =
-            listing.objects.iter().map(|o| (o.name.as_str(), o)).collect();
+        let there: std::collections::BTreeMap<&str, &ObjectMeta> = listing
+            .objects
+            .iter()
+            .map(|o| (o.name.as_str(), o))
+            .collect();
         let meter = Meter::new(items.len(), items.iter().map(|i| i.size_bytes).sum());
-        let result = self.stages(&items, &there, &mut state, &mut report, &meter).await;
+        let result = self
+            .stages(&items, &there, &mut state, &mut report, &meter)
+            .await;
         state.save(&self.dir)?;
         result?;
         self.tell(PushEvent::Progress(meter.now()));
@@ -169,7 +182,13 @@ impl Push {
             match (named, size) {
                 (Ok(name), Ok(facts)) => {
                     let (stage, size_bytes) = (stage(&file), facts.len());
-                    items.push(Item { file, path, name, size_bytes, stage });
+                    items.push(Item {
+                        file,
+                        path,
+                        name,
+                        size_bytes,
+                        stage,
+                    });
                 }
                 (Err(error), _) | (_, Err(error)) => report.failed.push((file, error)),
             }
@@ -234,7 +253,9 @@ impl Push {
             Ok(Outcome::Sent(meta)) => {
                 state.note(&item.file, &meta);
                 report.sent.push(item.file.clone());
-                self.tell(PushEvent::Sent { file: item.file.clone() });
+                self.tell(PushEvent::Sent {
+                    file: item.file.clone(),
+                });
             }
             Ok(Outcome::Taken(meta)) => state.note(&item.file, &meta),
             Ok(Outcome::Unchanged(meta)) => {
@@ -243,7 +264,9 @@ impl Push {
             }
             Ok(Outcome::Merged) => {
                 report.merged.push(item.file.clone());
-                self.tell(PushEvent::Sent { file: item.file.clone() });
+                self.tell(PushEvent::Sent {
+                    file: item.file.clone(),
+                });
             }
             Ok(Outcome::NewerThere) => report.newer_there.push(item.file.clone()),
             Ok(Outcome::Conflict(conflict)) => report.conflicts.push(*conflict),
@@ -253,7 +276,10 @@ impl Push {
                 | StorageError::Forbidden { .. }),
             ) => return Err(error),
             Err(error) => {
-                self.tell(PushEvent::Failed { file: item.file.clone(), error: error.to_string() });
+                self.tell(PushEvent::Failed {
+                    file: item.file.clone(),
+                    error: error.to_string(),
+                });
                 report.failed.push((item.file.clone(), error));
             }
         }
@@ -299,7 +325,11 @@ impl Push {
                 }
             },
         };
-        match self.store.write(&item.name, content.clone(), condition).await {
+        match self
+            .store
+            .write(&item.name, content.clone(), condition)
+            .await
+        {
             Ok(meta) => Ok(Outcome::Sent(meta)),
             Err(error) if error.is_precondition() => {
                 // Someone was faster since the list was made; or it was this program, and it was killed.
@@ -327,7 +357,14 @@ impl Push {
                     return Ok(Outcome::Unchanged(meta.clone()));
                 }
                 Some(meta) => {
-                    let bytes = read_verified(&*self.store, meta).await?;
+                    let bytes = match read_verified(&*self.store, meta).await {
+                        // Someone has just replaced it: once more with theirs.
+                        Err(StorageError::NotFound { .. }) => {
+                            theirs = self.stat_if_there(&item.name).await?;
+                            continue;
+                        }
+                        other => other?,
+                    };
                     let text = String::from_utf8_lossy(&bytes).into_owned();
                     let lacking_here = journal::missing_lines(&text, &mine_text);
                     files::append_lines(&item.path, &lacking_here)?;
@@ -335,7 +372,10 @@ impl Push {
                         return Ok(Outcome::Merged);
                     }
                     let merged = journal::merge(&mine_text, &text);
-                    (Precondition::Generation(meta.generation), Bytes::from(merged))
+                    (
+                        Precondition::Generation(meta.generation),
+                        Bytes::from(merged),
+                    )
                 }
             };
             let is_new = condition == Precondition::Absent;
@@ -343,11 +383,7 @@ impl Push {
                 Ok(meta) if is_new => return Ok(Outcome::Sent(meta)),
                 Ok(_) => return Ok(Outcome::Merged),
                 Err(error) if error.is_precondition() => {
-                    theirs = match self.store.stat(&item.name).await {
-                        Ok(meta) => Some(meta),
-                        Err(StorageError::NotFound { .. }) => None,
-                        Err(other) => return Err(other),
-                    };
+                    theirs = self.stat_if_there(&item.name).await?;
                 }
                 Err(error) => return Err(error),
             }
@@ -356,6 +392,14 @@ impl Push {
             place: format!("{}/{}", self.store.place(), item.name),
             expected: format!("still for the length of {MERGE_ATTEMPTS} merges"),
         })
+    }
+
+    async fn stat_if_there(&self, name: &ObjectName) -> Result<Option<ObjectMeta>> {
+        match self.store.stat(name).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(StorageError::NotFound { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
     }
 
     fn tell(&self, event: PushEvent) {
@@ -373,13 +417,18 @@ const STAGES: [u8; 4] = [0, 1, 2, STAGE_REPORT];
 /// finds what it speaks of.
 fn stage(file: &str) -> u8 {
     let ends = |end: &str| {
-        Path::new(file).extension().is_some_and(|found| found.eq_ignore_ascii_case(end))
+        Path::new(file)
+            .extension()
+            .is_some_and(|found| found.eq_ignore_ascii_case(end))
     };
     if file == run_files::REPORT {
         STAGE_REPORT
     } else if file == run_files::RUN || (file.starts_with("plan-") && ends("ron")) {
         1
-    } else if ["ron", "toml", "md", "txt", "json", "csv"].into_iter().any(ends) {
+    } else if ["ron", "toml", "md", "txt", "json", "csv"]
+        .into_iter()
+        .any(ends)
+    {
         2
     } else {
         0
@@ -395,5 +444,8 @@ fn conflict_of(item: &Item, theirs: &ObjectMeta) -> Outcome {
 }
 
 async fn read(path: &Path) -> Result<Bytes> {
-    tokio::fs::read(path).await.map(Bytes::from).map_err(StorageError::io("reading", path))
+    tokio::fs::read(path)
+        .await
+        .map(Bytes::from)
+        .map_err(StorageError::io("reading", path))
 }

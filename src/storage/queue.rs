@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::push::{Push, PushOptions, PushReport};
-use super::{Result, Store, StorageError, cache, files};
+use super::{Result, StorageError, Store, cache, files};
 
 /// A run that is to be pushed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,7 +41,12 @@ impl UploadQueue {
 
     /// `fill-audit/uploads` in the user's folder for program state.
     pub fn default_dir() -> Option<PathBuf> {
-        Some(dirs::state_dir().or_else(dirs::data_local_dir)?.join("fill-audit").join("uploads"))
+        Some(
+            dirs::state_dir()
+                .or_else(dirs::data_local_dir)?
+                .join("fill-audit")
+                .join("uploads"),
+        )
     }
 
     /// Adds a run, or renews its entry: there is one for each folder and place.
@@ -110,12 +115,19 @@ impl UploadQueue {
         cancel: &CancellationToken,
     ) -> Result<Vec<(QueuedPush, Result<PushReport>)>> {
         let mut results = Vec::new();
-        for entry in self.entries()?.into_iter().filter(|e| e.place == store.place()) {
+        for entry in self
+            .entries()?
+            .into_iter()
+            .filter(|e| e.place == store.place())
+        {
             let push = Push {
                 store: Arc::clone(store),
                 prefix: entry.prefix.clone(),
                 dir: entry.dir.clone(),
-                options: PushOptions { extra: entry.extra.clone(), ..PushOptions::default() },
+                options: PushOptions {
+                    extra: entry.extra.clone(),
+                    ..PushOptions::default()
+                },
                 events: None,
                 cancel: cancel.clone(),
             };
@@ -152,7 +164,10 @@ fn read_entry(path: &Path) -> Result<QueuedPush> {
     if entry.schema == 1 {
         Ok(entry)
     } else {
-        Err(wrong(format!("schema {} is not known here (1 is)", entry.schema)))
+        Err(wrong(format!(
+            "schema {} is not known here (1 is)",
+            entry.schema
+        )))
     }
 }
 
@@ -181,7 +196,10 @@ mod tests {
         queue.add(&push).unwrap();
         std::fs::write(dir.path().join("queue/broken.ron"), "(").unwrap();
         assert_eq!(queue.entries().unwrap().len(), 1);
-        let results = queue.send_all(&store, &CancellationToken::new()).await.unwrap();
+        let results = queue
+            .send_all(&store, &CancellationToken::new())
+            .await
+            .unwrap();
         assert_eq!(results.len(), 1);
         assert_eq!(results[0].1.as_ref().unwrap().sent, ["Q4_0_gs2.png"]);
         assert!(queue.entries().unwrap().is_empty());

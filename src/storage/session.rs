@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::cache::Cache;
 use super::listing::list_or_saved;
-use super::{Location, Result, StorageConfig, Store, StorageError, files};
+use super::{Location, Result, StorageConfig, StorageError, Store, files};
 use crate::model::run::files as run_files;
 
 /// What a session cannot do without.
@@ -46,7 +46,13 @@ pub async fn pull_session(
     (user_id, session_id): (&str, &str),
     dir: &Path,
 ) -> Result<Vec<PathBuf>> {
-    pull_session_at(store, cache, &config.prefix_of_session(user_id, session_id)?, dir).await
+    pull_session_at(
+        store,
+        cache,
+        &config.prefix_of_session(user_id, session_id)?,
+        dir,
+    )
+    .await
 }
 
 /// Pulls `image.png` and `mask.png` (and `session.ron`, `subject.png` if present) below `prefix` into `dir`.
@@ -68,7 +74,9 @@ pub async fn pull_session_at(
         let name = format!("{prefix}{file}");
         let Some(meta) = listing.objects.iter().find(|o| o.name.as_str() == name) else {
             if NEEDED.contains(&file) {
-                return Err(StorageError::NotFound { place: format!("{}/{name}", store.place()) });
+                return Err(StorageError::NotFound {
+                    place: format!("{}/{name}", store.place()),
+                });
             }
             continue;
         };
@@ -78,7 +86,10 @@ pub async fn pull_session_at(
             if files::checksum(&path)? != files::checksum(&cached)? {
                 return Err(StorageError::Precondition {
                     place: path.display().to_string(),
-                    expected: format!("what {}/{name} holds; move it away to pull the session", store.place()),
+                    expected: format!(
+                        "what {}/{name} holds; move it away to pull the session",
+                        store.place()
+                    ),
                 });
             }
         } else {
@@ -96,8 +107,14 @@ mod tests {
 
     #[test]
     fn a_sessions_address_may_name_its_folder_or_a_picture() {
-        for address in ["gs://bucket/users/u/sessions/s", "gs://bucket/users/u/sessions/s/image.png"] {
-            assert_eq!(prefix_of_address(address).unwrap().name, "users/u/sessions/s/");
+        for address in [
+            "gs://bucket/users/u/sessions/s",
+            "gs://bucket/users/u/sessions/s/image.png",
+        ] {
+            assert_eq!(
+                prefix_of_address(address).unwrap().name,
+                "users/u/sessions/s/"
+            );
         }
         assert!(prefix_of_address("gs://bucket/").is_err());
     }

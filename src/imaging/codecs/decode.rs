@@ -5,8 +5,7 @@ use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{
-    DynamicImage, ExtendedColorType, GrayImage, ImageDecoder as _, ImageReader, Limits, RgbImage,
-    RgbaImage,
+    DynamicImage, ExtendedColorType, ImageDecoder as _, ImageReader, Limits, RgbImage, RgbaImage,
 };
 
 use super::colour::{ColourSource, to_srgb};
@@ -62,17 +61,12 @@ impl Decoded {
         }
     }
 
-    /// For what asks about channels, such as [`crate::imaging::mask::inspect_mask`].
+    /// For what takes either.
     pub fn into_dynamic(self) -> DynamicImage {
         match self.pixels {
             Pixels::Rgb(image) => DynamicImage::ImageRgb8(image),
             Pixels::Rgba(image) => DynamicImage::ImageRgba8(image),
         }
-    }
-
-    /// The pixels as grey, for masks: Rec. 709 luma of the sRGB values, alpha left out.
-    pub fn into_grey(self) -> GrayImage {
-        self.into_dynamic().into_luma8()
     }
 }
 
@@ -89,11 +83,72 @@ pub fn decode(path: &Path) -> Result<Decoded, ImagingError> {
     decode_bytes(&bytes, &path.display().to_string())
 }
 
+/// Reads a mask file: 8 bits a channel and upright as [`decode`], but with the values that stand in the
+/// file. A mask's greys are no colours, and a profile would move them across the threshold.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_mask(path: &Path) -> Result<DynamicImage, ImagingError> {
+    let bytes = std::fs::read(path).map_err(|source| ImagingError::Read {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    decode_mask_bytes(&bytes, &path.display().to_string())
+}
+
+/// [`decode_mask`] for bytes that are in memory; `name` stands in errors for the path.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_mask_bytes(bytes: &[u8], name: &str) -> Result<DynamicImage, ImagingError> {
+    let Stored {
+        mut image,
+        orientation,
+        ..
+    } = stored(bytes, name)?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
 /// [`decode`] for bytes that are in memory; `name` stands in errors for the path.
 ///
 /// # Errors
 /// As [`decode`].
 pub fn decode_bytes(bytes: &[u8], name: &str) -> Result<Decoded, ImagingError> {
+    let Stored {
+        image,
+        orientation,
+        icc,
+        is_cmyk,
+    } = stored(bytes, name)?;
+    let (mut image, colour) = if is_cmyk {
+        // The decoder has made RGB of it, which an ink profile does not describe.
+        (image, ColourSource::CmykWithoutProfile)
+    } else {
+        to_srgb(image, icc.as_deref(), png_chunks::read(bytes))
+    };
+    image.apply_orientation(orientation);
+    let pixels = if image.color().has_alpha() {
+        Pixels::Rgba(image.into_rgba8())
+    } else {
+        Pixels::Rgb(image.into_rgb8())
+    };
+    Ok(Decoded {
+        pixels,
+        colour,
+        was_reoriented: orientation != Orientation::NoTransforms,
+    })
+}
+
+/// Pixels as they stand in the file, at 8 bits a channel, and what to do with them.
+struct Stored {
+    image: DynamicImage,
+    orientation: Orientation,
+    icc: Option<Vec<u8>>,
+    is_cmyk: bool,
+}
+
+fn stored(bytes: &[u8], name: &str) -> Result<Stored, ImagingError> {
     let failed = |error: image::ImageError| ImagingError::Decode {
         name: name.to_owned(),
         reason: error.to_string(),
@@ -134,24 +189,12 @@ pub fn decode_bytes(bytes: &[u8], name: &str) -> Result<Decoded, ImagingError> {
     let is_cmyk = matches!(inks, ExtendedColorType::Cmyk8 | ExtendedColorType::Cmyk16)
         || (format == image::ImageFormat::Jpeg && jpeg_has_four_inks(bytes));
 
-    let image = DynamicImage::from_decoder(decoder).map_err(failed)?;
-    let image = to_eight_bits(image);
-    let (mut image, colour) = if is_cmyk {
-        // The decoder has made RGB of it, which an ink profile does not describe.
-        (image, ColourSource::CmykWithoutProfile)
-    } else {
-        to_srgb(image, icc.as_deref(), png_chunks::read(bytes))
-    };
-    image.apply_orientation(orientation);
-    let pixels = if image.color().has_alpha() {
-        Pixels::Rgba(image.into_rgba8())
-    } else {
-        Pixels::Rgb(image.into_rgb8())
-    };
-    Ok(Decoded {
-        pixels,
-        colour,
-        was_reoriented: orientation != Orientation::NoTransforms,
+    let image = to_eight_bits(DynamicImage::from_decoder(decoder).map_err(failed)?);
+    Ok(Stored {
+        image,
+        orientation,
+        icc,
+        is_cmyk,
     })
 }
 

@@ -257,7 +257,7 @@ fn syntax(error: &toml::de::Error, text: &str, path: &str) -> DocumentError {
         .map_or(0, |at| at + 1);
     DocumentError::Syntax {
         problem: error.message().replace('\n', " "),
-        line: before.iter().filter(|byte| **byte == b'\n').count() + 1,
+        line: before.split(|byte| *byte == b'\n').count(),
         column: start - line_start + 1,
         path: path.to_owned(),
     }
@@ -374,3 +374,6 @@ impl ApprovedSettings {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,6 +17,7 @@ use crate::model::run::{
 };
 use sha2::Digest as _;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// The reasons that were typed, by what they override.
 pub type Overrides = BTreeMap<ReasonCode, String>;
@@ -304,7 +305,7 @@ fn some_names(names: &[String]) -> String {
     let shown: Vec<&str> = names.iter().take(5).map(String::as_str).collect();
     let mut text = shown.join(", ");
     if names.len() > 5 {
-        text.push_str(&format!(" and {} more", names.len() - 5));
+        let _ = write!(text, " and {} more", names.len() - 5);
     }
     text
 }
@@ -560,7 +561,6 @@ impl StagedApproval {
 
     /// The event to record once it is written to `file`.
     pub fn action(&self, file: &str) -> Action {
-        use std::fmt::Write as _;
         let mut sha256 = String::with_capacity(64);
         for byte in sha2::Sha256::digest(self.text.as_bytes()) {
             let _ = write!(sha256, "{byte:02x}");

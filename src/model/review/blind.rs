@@ -145,7 +145,7 @@ impl BlindPlan {
         }
         Ok(Self {
             seed,
-            rounds: with_repeats(groups, &mut random),
+            rounds: with_repeats(&groups, &mut random),
         })
     }
 
@@ -229,7 +229,7 @@ fn balanced(cells: &[CellKey], together: usize, random: &mut SplitMix64) -> Vec<
     groups
 }
 
-fn with_repeats(groups: Vec<Vec<CellKey>>, random: &mut SplitMix64) -> Vec<Round> {
+fn with_repeats(groups: &[Vec<CellKey>], random: &mut SplitMix64) -> Vec<Round> {
     let count = groups.len();
     let repeats = if count < 2 {
         0

@@ -1,11 +1,11 @@
 //! A review as Markdown (for the report), CSV and JSON.
 
 use super::event::Shape;
-use super::failure::FailureTypes;
+use super::failure::{FailureKey, FailureTypes};
 use super::findings::Findings;
 use super::state::{CellReview, ReviewState};
 use super::tally::BlindResult;
-use crate::model::ids::ReviewerId;
+use crate::model::ids::{ReviewerId, SessionId};
 use crate::model::run::{CellState, Run};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -355,7 +355,7 @@ pub fn csv(run: &Run, review: &ReviewState) -> Result<String, ExportError> {
                 .collect()
         };
         for (reviewer, said) in lines {
-            let types: Vec<&str> = said.types.iter().map(|key| key.as_str()).collect();
+            let types: Vec<&str> = said.types.iter().map(FailureKey::as_str).collect();
             let own = [
                 reviewer,
                 said.seen.to_string(),
@@ -477,7 +477,7 @@ pub fn json(run: &Run, review: &ReviewState) -> Result<String, ExportError> {
                     reviewer: reviewer.as_str(),
                     seen: said.seen,
                     verdict: said.judgement.map(|_| verdict_word(said)),
-                    types: said.types.iter().map(|key| key.as_str()).collect(),
+                    types: said.types.iter().map(FailureKey::as_str).collect(),
                     note: &said.note,
                     marks: said.marks.iter().map(|placed| &placed.mark).collect(),
                     judged_at: said.judged_at.map(|at| at.to_string()),
@@ -524,7 +524,7 @@ pub fn json(run: &Run, review: &ReviewState) -> Result<String, ExportError> {
     let whole = JsonReview {
         schema: JSON_SCHEMA,
         run: run.run_id.as_str(),
-        session: run.session.as_ref().map(|session| session.as_str()),
+        session: run.session.as_ref().map(SessionId::as_str),
         reviewers: review.reviewers().map(ReviewerId::as_str).collect(),
         finding: findings.sentence(),
         cells,

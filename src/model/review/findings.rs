@@ -9,6 +9,7 @@ use crate::model::ids::ReviewerId;
 use crate::model::matrix::{Axis, AxisValue};
 use crate::model::run::{CellState, Run};
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// The verdicts on the cells that share a value.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -62,7 +63,7 @@ pub struct Findings {
     pub total: Counts,
     /// For each axis on which the run has a value.
     pub axes: Vec<AxisFindings>,
-    /// Whether what fails at Q4_0 passes at Q8_0.
+    /// Whether what fails at `Q4_0` passes at `Q8_0`.
     pub quants: QuantComparison,
     sentence: String,
 }
@@ -95,12 +96,11 @@ impl Findings {
             })
             .collect();
         let audited = Quant::audited();
-        let (from, to) = match audited.as_slice() {
-            [first, .., last] => (first.clone(), last.clone()),
-            _ => {
-                let (quant, _, _) = crate::model::run::production_baseline();
-                (quant.clone(), quant)
-            }
+        let (from, to) = if let [first, .., last] = audited.as_slice() {
+            (first.clone(), last.clone())
+        } else {
+            let (quant, _, _) = crate::model::run::production_baseline();
+            (quant.clone(), quant)
         };
         let quants = QuantComparison::of(run, review, whose, from, to);
         let sentence = quants.sentence(run);
@@ -112,7 +112,7 @@ impl Findings {
         }
     }
 
-    /// Whether what fails at Q4_0 passes at Q8_0 with all else equal, in a sentence or two.
+    /// Whether what fails at `Q4_0` passes at `Q8_0` with all else equal, in a sentence or two.
     pub fn sentence(&self) -> &str {
         &self.sentence
     }
@@ -245,10 +245,11 @@ impl QuantComparison {
             } else {
                 "fail"
             };
-            text.push_str(&format!(
+            let _ = write!(
+                text,
                 " {cells} at {from} {verb} at {to} ({}).",
                 names(&self.worse)
-            ));
+            );
         }
         text
     }

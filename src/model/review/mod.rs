@@ -13,7 +13,7 @@
 //! | [`select`] | next unreviewed, filters, order, progress |
 //! | [`blind`] | the plan of a blind comparison, and its votes |
 //! | [`tally`] | what the votes say, with how sure that is |
-//! | [`findings`] | counts per axis value, and whether Q8_0 cures Q4_0 |
+//! | [`findings`] | counts per axis value, and whether `Q8_0` cures `Q4_0` |
 //! | [`export`] | Markdown, CSV and JSON |
 //!
 //! # Order and merging
@@ -51,3 +51,12 @@ pub use keys::{VerdictKey, press};
 pub use select::{Filter, Progress, SortBy};
 pub use state::{CellReview, PlacedMark, ReviewState, Standing};
 pub use time::UtcTime;
+
+#[cfg(test)]
+mod blind_tests;
+#[cfg(test)]
+mod findings_tests;
+#[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
+mod state_tests;

@@ -118,16 +118,22 @@ impl ReviewState {
             .last_key_value()
             .is_none_or(|(last, _)| *last < order);
         let is_new_id = !self.orders.contains_key(&event.id);
-        if !self.insert(event.clone()) {
+        if !self.insert(event) {
             return false;
         }
-        if is_last && is_new_id {
-            if self.derived.push_history(&event) {
-                self.derive_anew();
-            } else {
-                self.derived.apply(&event);
+        let Self {
+            events, derived, ..
+        } = self;
+        let added = events.get(&order).filter(|_| is_last && is_new_id);
+        // Only an event at the end that takes nothing back can be folded in by itself.
+        let is_folded = added.is_some_and(|event| {
+            let changes_history = derived.push_history(event);
+            if !changes_history {
+                derived.apply(event);
             }
-        } else {
+            !changes_history
+        });
+        if !is_folded {
             self.derive_anew();
         }
         true

@@ -5,6 +5,7 @@ use super::blind::{BlindSession, Choice, SplitMix64};
 use super::state::ReviewState;
 use crate::model::cell::CellKey;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 /// Under so many decided votes no interval is given.
 pub const MIN_VOTES_FOR_INTERVAL: usize = 8;
@@ -93,18 +94,19 @@ impl TallyRow {
         );
         match (self.tally.share(), self.interval) {
             (Some(share), Some(Interval { low, high })) => {
-                text.push_str(&format!(
+                let _ = write!(
+                    text,
                     ": {:.0} % won (95 % interval {:.0} to {:.0} %)",
                     share * 100.0,
                     low * 100.0,
                     high * 100.0
-                ));
+                );
             }
             (Some(_), None) => text.push_str(": too few votes for an interval"),
             (None, _) => {}
         }
         if all_bad > 0 {
-            text.push_str(&format!("; all bad {}", counted(all_bad, "time", "times")));
+            let _ = write!(text, "; all bad {}", counted(all_bad, "time", "times"));
         }
         text
     }
@@ -195,7 +197,9 @@ impl BlindResult {
             .enumerate()
             .map(|(index, (cell, votes))| {
                 let mut tally = CellTally::default();
-                votes.iter().for_each(|vote| tally.add(*vote));
+                for vote in &votes {
+                    tally.add(*vote);
+                }
                 let interval = interval(&votes, seed.unwrap_or(0).wrapping_add(index as u64));
                 TallyRow {
                     cell,

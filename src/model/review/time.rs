@@ -53,7 +53,7 @@ impl FromStr for UtcTime {
     fn from_str(text: &str) -> Result<Self, TimeError> {
         text.parse()
             .map(Self::new)
-            .map_err(|_: jiff::Error| TimeError(text.to_owned()))
+            .map_err(|_error: jiff::Error| TimeError(text.to_owned()))
     }
 }
 

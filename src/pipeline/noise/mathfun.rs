@@ -1,14 +1,13 @@
 //! One lane of `log256_ps` and `sincos256_ps` of `ATen/native/cpu/avx_mathfun.h`.
 //!
 //! The Cephes polynomials differ from a correctly rounded logarithm, sine or cosine in the last
-//! digits, so noise that is to be PyTorch's bit for bit has to be made with exactly these, in this
+//! digits, so noise that is to be `PyTorch`'s bit for bit has to be made with exactly these, in this
 //! order of operations. The original is written with separate multiplications and additions; the
-//! compiler that makes PyTorch fuses them, so they are fused here where it does (found by holding
-//! both against what PyTorch draws: unfused, some numbers differ in their last bit).
+//! compiler that makes `PyTorch` fuses them, so they are fused here where it does (found by holding
+//! both against what `PyTorch` draws: unfused, some numbers differ in their last bit).
 #![expect(
     clippy::excessive_precision,
     clippy::unreadable_literal,
-    clippy::inconsistent_digit_grouping,
     reason = "the constants stand as in the original"
 )]
 
@@ -31,8 +30,16 @@ pub fn log(x: f32) -> f32 {
     let mut e = ((bits >> 23) as i32 - 0x7f) as f32 + 1.0;
     // The mantissa in [0.5, 1).
     let mut x = f32::from_bits((bits & !0x7f80_0000) | 0.5_f32.to_bits());
-    let tmp = if x < 0.707106781186547524 { x } else { 0.0 };
-    e -= if x < 0.707106781186547524 { 1.0 } else { 0.0 };
+    let tmp = if x < std::f32::consts::FRAC_1_SQRT_2 {
+        x
+    } else {
+        0.0
+    };
+    e -= if x < std::f32::consts::FRAC_1_SQRT_2 {
+        1.0
+    } else {
+        0.0
+    };
     x -= 1.0;
     x += tmp;
     let z = x * x;

@@ -1,7 +1,7 @@
 //! Noise as `torch.randn` draws it from `torch.Generator("cpu")`, number for number.
 //!
 //! Follows `ATen/native/cpu/DistributionTemplates.h` and `ATen/core/DistributionsHelper.h` of
-//! PyTorch 2: tensors of 16 and more values are filled with uniform numbers first and turned into
+//! `PyTorch` 2: tensors of 16 and more values are filled with uniform numbers first and turned into
 //! normal ones in groups of 16, in float32 with the AVX2 polynomials of `avx_mathfun.h`; smaller
 //! ones are drawn one by one in float64. Knows nothing of latents.
 
@@ -11,7 +11,7 @@ mod mt19937;
 use half::bf16;
 use mt19937::Mt19937;
 
-/// PyTorch's CPU generator after `manual_seed(seed)`.
+/// `PyTorch`'s CPU generator after `manual_seed(seed)`.
 #[derive(Debug, Clone)]
 pub struct TorchGenerator {
     engine: Mt19937,
@@ -21,7 +21,7 @@ pub struct TorchGenerator {
 
 impl TorchGenerator {
     /// The state after `torch.Generator("cpu").manual_seed(seed)`; only the low 32 bits matter, as
-    /// in PyTorch.
+    /// in `PyTorch`.
     pub fn new(seed: u64) -> Self {
         Self {
             engine: Mt19937::new(seed as u32),
@@ -50,7 +50,7 @@ impl TorchGenerator {
     /// What `torch.randn(len, generator=self, dtype=torch.bfloat16)` draws.
     ///
     /// Unlike float32, values beyond the last whole 16 are not drawn before the last 16 are drawn
-    /// anew, so the two differ in their tails. This is what PyTorch 2.15
+    /// anew, so the two differ in their tails. This is what `PyTorch` 2.15
     /// draws; 2.7 draws other numbers in bfloat16.
     pub fn randn_bf16(&mut self, len: usize) -> Vec<bf16> {
         if len < 16 {

@@ -1,4 +1,4 @@
-//! The Mersenne Twister as C++ and PyTorch seed it; draws 32 bits at a time.
+//! The Mersenne Twister as C++ and `PyTorch` seed it; draws 32 bits at a time.
 //!
 //! M. Matsumoto and T. Nishimura, "Mersenne Twister", ACM TOMACS 8 (1998).
 

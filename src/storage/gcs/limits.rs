@@ -9,7 +9,7 @@ pub struct Limits {
     pub connect: Duration,
     /// Without a byte or an answer. Default 20 s.
     pub idle: Duration,
-    /// For all attempts of one call that does not move an object's bytes. Default 30 s.
+    /// For all attempts of one call, the time that bytes need aside. Default 30 s.
     pub total: Duration,
     /// Attempts of one call, and attempts in a row of a read that bring nothing. Default 5.
     pub attempts: u32,
@@ -19,6 +19,9 @@ pub struct Limits {
     pub speed_window: Duration,
     /// Slowest transfer that is still worth waiting for, in bytes per second. Default 1,024.
     pub slowest_bytes_per_sec: u64,
+    /// Slowest upload that is waited for, in bytes per second: with `idle` it gives one attempt's time.
+    /// Default 32 KiB.
+    pub slowest_upload_bytes_per_sec: u64,
     /// From this size on, an upload goes in pieces that resume. Default 8 MiB.
     pub resumable_bytes: usize,
 }
@@ -33,6 +36,7 @@ impl Default for Limits {
             backoff: Duration::from_millis(500),
             speed_window: Duration::from_secs(30),
             slowest_bytes_per_sec: 1024,
+            slowest_upload_bytes_per_sec: 32 * 1024,
             resumable_bytes: 8 << 20,
         }
     }
@@ -49,6 +53,7 @@ impl Limits {
             backoff: Duration::from_millis(30),
             speed_window: Duration::from_millis(600),
             slowest_bytes_per_sec: 20_000,
+            slowest_upload_bytes_per_sec: 1_000_000,
             resumable_bytes: 8 << 20,
         }
     }

@@ -17,9 +17,14 @@ impl Gcs {
         let place = place.as_str();
         let crc = crc32c::crc32c(&content);
         let content = &content;
-        retry::retry(&self.limits, |attempt| async move {
+        // A slow line needs time in proportion to the size; a stalled one must still end, and be tried again.
+        let carried = content.len() as f64 / self.limits.slowest_upload_bytes_per_sec.max(1) as f64;
+        let attempt_limit = self.limits.idle + std::time::Duration::from_secs_f64(carried);
+        let mut limits = self.limits.clone();
+        limits.total += attempt_limit * 2;
+        retry::retry(&limits, |attempt| async move {
             let result = self
-                .write_once(name, content.clone(), crc, condition, place)
+                .write_once(name, content.clone(), crc, condition, place, attempt_limit)
                 .await;
             match result {
                 Err(StorageError::Precondition { .. }) => {
@@ -49,6 +54,7 @@ impl Gcs {
         crc: u32,
         condition: Precondition,
         place: &str,
+        attempt_limit: std::time::Duration,
     ) -> Result<ObjectMeta> {
         let size_bytes = content.len() as u64;
         let resumable = content.len() >= self.limits.resumable_bytes;
@@ -68,14 +74,13 @@ impl Gcs {
             Precondition::Absent => request.set_if_generation_match(0),
             Precondition::Generation(generation) => request.set_if_generation_match(generation),
         };
-        // A slow line needs time in proportion to the size; a stalled one must still end.
-        let carried = size_bytes / self.limits.slowest_bytes_per_sec.max(1);
-        let pieces = if resumable {
-            self.limits.total
-        } else {
-            std::time::Duration::ZERO
-        };
-        let limit = self.limits.idle + pieces + std::time::Duration::from_secs(carried);
+        // In pieces, the crate tries again by itself, for as long as it was told to.
+        let limit = attempt_limit
+            + if resumable {
+                self.limits.total
+            } else {
+                std::time::Duration::ZERO
+            };
         let object = match tokio::time::timeout(limit, request.send_unbuffered()).await {
             Err(_) => {
                 let words = format!("the upload of {size_bytes} bytes did not end in {limit:.1?}");
