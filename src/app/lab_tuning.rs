@@ -125,10 +125,10 @@ impl LabBench {
                 self.tell_result(slot, outbox);
             }
             LabEffect::Paint(op) => self.paint(std::slice::from_ref(&op), outbox),
-            LabEffect::LoadMask(path) => match codecs::decode(&path) {
+            LabEffect::LoadMask(path) => match codecs::decode_mask(&path) {
                 Ok(decoded) => {
                     let name = path.display().to_string();
-                    self.consider(name, decoded.into_dynamic(), outbox);
+                    self.consider(name, decoded, outbox);
                 }
                 Err(error) => outbox.send(Event::Problem(chain(&error))),
             },
