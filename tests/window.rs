@@ -6,5 +6,6 @@ mod window {
     mod approving;
     mod composing;
     mod judging;
+    mod mask_lab;
     mod run_page;
 }

@@ -324,6 +324,11 @@ fn overlaid(color: vec3f, p: vec2f, at: vec2f) -> vec3f {
         // Two tones again: the dark stripes show on white, the coloured ones on black.
         c = mix(c, select(BLACK, RING_COLOR, stripes(at, 8.0)), select(0.35, strength, stripes(at, 8.0)));
     }
+    if overlay == OVERLAY_RING && here.y > 0.5 && !is_grown(here.x) {
+        // Where the field knows the raw mask: what clean-up dropped, or uncovered and growing did not cover.
+        let lost = select(LOST_COLOR, SPECK_COLOR, here.y > 1.5);
+        c = mix(c, select(BLACK, lost, stripes(at, 6.0)), 0.8);
+    }
     // The grown outline is dashed, the original one solid and on top.
     if line.grown == 2u {
         c = select(BLACK, GROWN_COLOR, stripes(at, 10.0));
