@@ -4,6 +4,7 @@
 
 use super::error::{PipelineError, Result};
 use super::folder::ModelFolder;
+use super::memory::F32_ENCODER_BYTES;
 use super::tokenize::PromptTokenizer;
 use super::weights::Weights;
 use candle_core::{DType, Device, Module, Tensor};
@@ -14,9 +15,6 @@ use std::path::Path;
 
 /// Longest T5 prompt that FLUX pipelines use; also what they use when nothing says otherwise.
 const T5_TOKENS: usize = 512;
-
-/// Encoders with more float32 bytes than this keep their weights as they are stored.
-const F32_ENCODER_BYTES: u64 = 4 << 30;
 
 /// What the transformer is told about one prompt.
 pub struct PromptEmbedding {

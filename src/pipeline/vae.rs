@@ -190,12 +190,7 @@ impl Middle {
                 .unsqueeze(1)?
                 .contiguous()
         };
-        let attended = attention(
-            &tokens(&self.q)?,
-            &tokens(&self.k)?,
-            &tokens(&self.v)?,
-            None,
-        )?;
+        let attended = attention(&tokens(&self.q)?, &tokens(&self.k)?, &tokens(&self.v)?)?;
         let attended = attended
             .t()?
             .contiguous()?
