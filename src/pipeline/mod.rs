@@ -7,6 +7,7 @@
 
 mod acceleration;
 mod check;
+mod conv;
 mod device;
 mod dimensions;
 mod embedding_cache;

@@ -301,6 +301,19 @@ mod tests {
     }
 
     #[test]
+    fn a_tensor_that_an_encoder_lacks_is_named_with_its_file() {
+        let folder = bundle();
+        let dir = folder.t5_dir();
+        let mut config: t5::Config = read_json(&dir.join("config.json")).unwrap();
+        config.num_layers += 1;
+        let weights = Weights::open_all(&folder.encoder_files(&dir).unwrap()).unwrap();
+        let error = load_t5(weights, &config, DType::F32, &Device::Cpu).err();
+        let text = error.unwrap().to_string();
+        assert!(text.starts_with("tensor encoder.block.2."), "{text}");
+        assert!(text.ends_with("text_encoder_2/model.safetensors"), "{text}");
+    }
+
+    #[test]
     fn a_long_prompt_is_cut_and_keeps_its_end() {
         let folder = bundle();
         let t5 = PromptTokenizer::t5(&folder.t5_tokenizer_dir()).unwrap();
