@@ -1,5 +1,5 @@
 //! Parses, runs, prints the error chain, and sets the exit code.
 
-use fill_audit as _;
-
-fn main() {}
+fn main() -> std::process::ExitCode {
+    fill_audit::cli::main()
+}

@@ -1,1 +1,152 @@
 //! The eframe application: drains messages, runs `update`, performs effects.
+
+pub mod dialogs;
+mod effects;
+mod journal_thread;
+mod lab_effects;
+mod lab_session;
+mod lab_tuning;
+pub mod runner;
+mod window;
+
+pub use effects::{Performer, Services};
+pub use window::{WindowError, open_window};
+
+use crate::state::lab::LabMsg;
+use crate::state::settings::Settings;
+use crate::state::{AppState, Effect, Event, Msg, Page, update};
+use crate::ui::canvas::{Canvas, CanvasOptions};
+use crate::ui::{UiMemory, window_ui};
+use eframe::egui;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+const SETTINGS_KEY: &str = "settings";
+
+/// The application. Tests build it with their own [`Services`].
+pub struct FillAuditApp {
+    state: AppState,
+    memory: UiMemory,
+    events: Receiver<Event>,
+    performer: Performer,
+    messages: Vec<Msg>,
+}
+
+impl FillAuditApp {
+    /// An application that opens `target` as a run, or the inbox without one.
+    pub fn new(
+        cc: &eframe::CreationContext<'_>,
+        target: Option<PathBuf>,
+        services: Services,
+    ) -> Self {
+        let mut settings: Settings = cc
+            .storage
+            .and_then(|storage| eframe::get_value(storage, SETTINGS_KEY))
+            .unwrap_or_default();
+        services.fill_in(&mut settings);
+        crate::ui::theme::install_fonts(&cc.egui_ctx);
+        let ctx = cc.egui_ctx.clone();
+        let wake = Arc::new(move || ctx.request_repaint());
+        let decode: Arc<crate::ui::canvas::Decode> = Arc::new(effects::decode);
+        let options = CanvasOptions {
+            budget_bytes: u64::from(settings.picture_budget_mib) << 20,
+            ..CanvasOptions::default()
+        };
+        let canvas = Canvas::new(
+            &cc.egui_ctx,
+            cc.wgpu_render_state.as_ref(),
+            &decode,
+            &options,
+        );
+        let (performer, events) = Performer::new(services, wake);
+        let mut state = AppState::new(settings);
+        state.devices = performer.devices();
+        let mut app = Self {
+            state,
+            memory: UiMemory::new(canvas),
+            events,
+            performer,
+            messages: Vec::new(),
+        };
+        app.messages.push(match target {
+            Some(dir) => Msg::Open(dir),
+            None => Msg::Command(crate::state::command::Command::GoTo(Page::Inbox)),
+        });
+        app
+    }
+
+    /// What the window shows.
+    pub fn state(&self) -> &AppState {
+        &self.state
+    }
+
+    /// Whether pictures that were asked for are still on their way.
+    pub fn is_loading(&self) -> bool {
+        self.state.opening.is_some() || self.memory.canvas.as_ref().is_some_and(Canvas::is_busy)
+    }
+
+    /// Hands the application a message as if a view had sent it.
+    pub fn send(&mut self, msg: Msg) {
+        self.messages.push(msg);
+    }
+
+    fn apply_all(&mut self, ctx: &egui::Context) {
+        while let Ok(event) = self.events.try_recv() {
+            self.messages.push(Msg::Event(event));
+        }
+        for msg in std::mem::take(&mut self.messages) {
+            for effect in update(&mut self.state, msg) {
+                match effect {
+                    Effect::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
+                    Effect::ExportView => {
+                        let run = self.state.run.as_ref();
+                        let name =
+                            run.map_or("fill-audit".to_owned(), |view| view.run.run_id.to_string());
+                        ctx.request_screenshot(self.performer.view_saver(&name));
+                    }
+                    effect => self.performer.perform(effect, &self.state.settings),
+                }
+            }
+        }
+    }
+
+    fn take_dropped(&mut self, ctx: &egui::Context) {
+        let dropped = ctx.input(|input| input.raw.dropped_files.clone());
+        if let Some(file) = dropped.first() {
+            let path = file.path();
+            if self.state.page == Page::MaskLab && path.is_file() && self.state.lab.is_some() {
+                self.messages.push(Msg::Lab(LabMsg::LoadMask(path.to_owned())));
+                return;
+            }
+            if self.state.page == Page::MaskLab && path.is_dir() {
+                self.messages.push(Msg::Lab(LabMsg::OpenSession(path.to_owned())));
+                return;
+            }
+            let dir = if path.is_dir() {
+                Some(path)
+            } else {
+                path.parent()
+            }
+            .map(PathBuf::from);
+            self.messages.extend(dir.map(Msg::Open));
+        }
+    }
+}
+
+impl eframe::App for FillAuditApp {
+    fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
+        let ctx = ui.ctx().clone();
+        self.take_dropped(&ctx);
+        self.apply_all(&ctx);
+        window_ui(ui, &self.state, &mut self.memory, &mut self.messages);
+        if !self.messages.is_empty() {
+            self.apply_all(&ctx);
+            ctx.request_repaint();
+        }
+    }
+
+    fn save(&mut self, storage: &mut dyn eframe::Storage) {
+        eframe::set_value(storage, SETTINGS_KEY, &self.state.settings);
+    }
+}

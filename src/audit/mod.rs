@@ -1,1 +1,52 @@
-//! Runs a matrix: groups by quant, resumes, records, and never loses a finished cell.
+//! Runs a matrix and records it so that no finished cell is ever lost, and opens what was recorded.
+//!
+//! | file | job |
+//! |---|---|
+//! | [`request`] | what is asked of a new run |
+//! | [`start`] | makes a run's folder, finds the one that was started before, adds a sweep |
+//! | [`execute`] | fills the missing cells and records each |
+//! | [`engine`] | the seam to whatever fills a cell; `pipeline_engine` is the real one |
+//! | [`inputs`] | the session's pictures and what the model is given of them |
+//! | [`run_folder`] | opens a run's folder, whoever wrote it |
+//! | [`estimate`] | how long a run may take |
+//! | [`report_file`] | writes `REPORT.md` |
+//! | [`hash`], [`atomic`], [`lock`], [`picture_check`] | what can be believed |
+
+pub mod approval;
+pub mod atomic;
+pub mod contact_sheet;
+pub mod context;
+pub mod engine;
+pub mod error;
+pub mod estimate;
+pub mod event;
+pub mod execute;
+pub mod hash;
+pub mod inputs;
+pub mod journal;
+pub mod lock;
+pub mod painted_engine;
+pub mod picture_check;
+pub mod pipeline_engine;
+pub mod report_file;
+pub mod request;
+pub mod run_folder;
+mod service_folder;
+pub mod start;
+pub mod weights;
+
+pub use context::AuditContext;
+pub use error::AuditError;
+pub use event::{AuditEvent, Ending, RunSummary};
+pub use execute::execute;
+pub use request::RunRequest;
+pub use start::{ExtendRequest, OwnedRun, extend, resume, start};
+
+/// The file of a contact sheet beside a run's report.
+pub const CONTACT_SHEET: &str = "contact_sheet.png";
+
+/// This program and its version, as it stands in documents.
+pub const PROGRAM: &str = concat!("fill-audit ", env!("CARGO_PKG_VERSION"));
+
+#[cfg(test)]
+mod run_tests;

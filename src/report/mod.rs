@@ -1,1 +1,10 @@
-//! Run and review to `REPORT.md` and contact sheet; a `REPORT.md` of the Python service to a run.
+//! Run and review to Markdown and a contact sheet, and a report of the Python service back.
+//!
+//! Nothing here reads or writes a folder: `audit` does, and hands over text and pictures.
+
+pub mod contact_sheet;
+mod label;
+pub mod markdown;
+pub mod number;
+pub mod service;
+pub mod table;

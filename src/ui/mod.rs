@@ -1,1 +1,58 @@
 //! Everything that draws: panels, grid, comparison canvas and its shader, mask lab, review, approval.
+//!
+//! A view reads [`AppState`], keeps only what drawing needs in [`UiMemory`], and pushes messages.
+
+mod approve;
+mod blind;
+pub mod canvas;
+mod cell_look;
+mod compose_page;
+mod full_screen;
+mod grid;
+mod grid_layout;
+pub mod help;
+mod inbox_page;
+mod keys;
+mod marking;
+mod memory;
+mod run_page;
+mod settings_page;
+mod shell;
+mod side_panels;
+pub mod theme;
+mod verdicts;
+
+pub use memory::UiMemory;
+
+use crate::state::{AppState, Msg, Page};
+use eframe::egui;
+
+/// Draws one frame of the whole window.
+pub fn window_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, out: &mut Vec<Msg>) {
+    let ctx = ui.ctx().clone();
+    let is_blind = state.page == Page::Run
+        && state
+            .run
+            .as_ref()
+            .is_some_and(|view| view.judging.blind.is_some());
+    keys::collect(&ctx, state, is_blind, out);
+    memory.begin_frame(&ctx, state);
+    shell::tab_bar_ui(ui, state, out);
+    shell::status_bar_ui(ui, state, &memory.status_text, out);
+    match state.page {
+        Page::Inbox => inbox_page::inbox_page_ui(ui, state, out),
+        Page::Run => run_page::run_page_ui(ui, state, memory, out),
+        Page::Compose => compose_page::compose_page_ui(ui, state, &state.devices, out),
+        Page::Settings => settings_page::settings_page_ui(ui, state, out),
+        Page::MaskLab => {}
+    }
+    if let (Page::Run, Some(view)) = (state.page, &state.run)
+        && let Some(approving) = &view.approving
+    {
+        approve::approve_ui(&ctx, view, approving, out);
+    }
+    shell::toasts_ui(&ctx, state, out);
+    help::help_ui(&ctx, state, out);
+    help::palette_ui(&ctx, state, memory, out);
+    memory.end_frame(&ctx);
+}

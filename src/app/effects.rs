@@ -1,0 +1,369 @@
+//! Performs effects: files and runs on threads of their own; what comes of them is sent as events.
+
+use super::dialogs::{FileDialogs, SystemDialogs};
+use super::journal_thread::JournalThread;
+use super::lab_effects::{self, LabThread};
+use super::runner::{EngineFactory, RunJob, Runner};
+use crate::audit::{ExtendRequest, approval, estimate, hash};
+use crate::audit::run_folder::{self, Verification};
+use crate::model::run::{CellState, Run};
+use crate::state::settings::Settings;
+use crate::state::compose::{Estimate, RunRequest};
+use crate::state::lab::rerun::ExtendRun;
+use crate::state::lab::{LabEffect, LabEvent};
+use crate::state::{Effect, Event, FolderFor, InboxEntry};
+use crate::ui::canvas::{DecodedImage, ImageSource};
+use eframe::egui;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+/// What the application needs from outside; tests give their own.
+pub struct Services {
+    /// Asks for folders and files.
+    pub dialogs: Arc<dyn FileDialogs>,
+    /// Weights to use where the settings name none.
+    pub default_models_dir: Option<PathBuf>,
+    /// Session that a new form starts with.
+    pub default_session_dir: Option<PathBuf>,
+    /// Overrides of the stored settings, such as the command line's.
+    pub runs_dir: Option<PathBuf>,
+    /// Where approved settings are written, in place of the stored path.
+    pub phase1_path: Option<PathBuf>,
+    /// Who reviews, in place of the stored name.
+    pub reviewer: Option<String>,
+    /// Makes the engine that fills cells.
+    pub engines: Arc<EngineFactory>,
+}
+
+impl Default for Services {
+    fn default() -> Self {
+        Self {
+            dialogs: Arc::new(SystemDialogs),
+            default_models_dir: None,
+            default_session_dir: None,
+            runs_dir: None,
+            phase1_path: None,
+            reviewer: None,
+            engines: Arc::new(super::runner::pipeline_engine),
+        }
+    }
+}
+
+impl Services {
+    /// Fills what the settings leave open.
+    pub fn fill_in(&self, settings: &mut Settings) {
+        if settings.models_dir.is_empty()
+            && let Some(dir) = &self.default_models_dir
+        {
+            settings.models_dir = dir.display().to_string();
+        }
+        if let Some(dir) = &self.runs_dir {
+            settings.runs_dir = dir.display().to_string();
+        }
+        if let Some(path) = &self.phase1_path {
+            settings.phase1_path = path.display().to_string();
+        }
+        if let Some(name) = &self.reviewer {
+            settings.reviewer.clone_from(name);
+        }
+        if settings.reviewer.is_empty() {
+            settings.reviewer = std::env::var("USER").unwrap_or_else(|_| "reviewer".to_owned());
+        }
+    }
+}
+
+/// Performs effects and sends events.
+pub struct Performer {
+    services: Services,
+    outbox: Outbox,
+    journal: JournalThread,
+    runner: Runner,
+    lab: LabThread,
+}
+
+/// Sends an event, then asks for a repaint, in this order.
+#[derive(Clone)]
+pub struct Outbox {
+    sender: Sender<Event>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl Outbox {
+    /// Sends an event to the window.
+    pub fn send(&self, event: Event) {
+        // A closed window needs no event.
+        let _ = self.sender.send(event);
+        (self.wake)();
+    }
+}
+
+impl Performer {
+    /// A performer and the events that it will send.
+    pub fn new(services: Services, wake: Arc<dyn Fn() + Send + Sync>) -> (Self, Receiver<Event>) {
+        let (sender, events) = channel();
+        let outbox = Outbox { sender, wake };
+        let journal = JournalThread::start(outbox.clone());
+        let runner = Runner::start(outbox.clone(), Arc::clone(&services.engines));
+        let lab = LabThread::default();
+        (Self { services, outbox, journal, runner, lab }, events)
+    }
+
+    fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    /// Names of the devices of this machine.
+    pub fn devices(&self) -> Vec<String> {
+        vec!["cpu".to_owned()]
+    }
+
+    /// Does what an effect says; never waits.
+    pub fn perform(&mut self, effect: Effect, settings: &Settings) {
+        let _ = settings;
+        let outbox = self.outbox();
+        match effect {
+            Effect::OpenRun(dir) => spawn(&outbox.clone(), "open a run", move || {
+                let result = run_folder::open(&dir, Verification::Quick)
+                    .map(Box::new)
+                    .map_err(|error| error.to_string());
+                outbox.send(Event::RunOpened { dir, result });
+            }),
+            Effect::LoadRunMask {
+                dir,
+                generation,
+                document,
+            } => {
+                spawn(&outbox.clone(), "read a mask", move || {
+                    let result = lab_effects::run_mask(&dir, &document).map(Arc::new);
+                    outbox.send(Event::RunMask {
+                        dir,
+                        generation,
+                        result,
+                    });
+                });
+            }
+            Effect::ListInbox(dir) => spawn(&outbox.clone(), "list runs", move || {
+                outbox.send(Event::InboxListed(list_runs(&dir)));
+            }),
+            Effect::ChooseFolder(purpose) => {
+                let dialogs = Arc::clone(&self.services.dialogs);
+                spawn(&outbox.clone(), "ask for a folder", move || {
+                    let title = match purpose {
+                        FolderFor::Run => "Open a run",
+                        FolderFor::Session => "The session to fill",
+                        FolderFor::Models => "The folder of weights",
+                        FolderFor::Runs => "Where runs are kept",
+                        FolderFor::Lab => "Open a session in the mask lab",
+                        FolderFor::LabSession => "Where to save the session",
+                    };
+                    if let Some(dir) = dialogs.pick_folder(title) {
+                        outbox.send(Event::FolderChosen(purpose, dir));
+                    }
+                });
+            }
+            Effect::EstimateRun(request) => spawn(&outbox.clone(), "estimate a run", move || {
+                outbox.send(Event::Estimated(estimate_run(&request)));
+            }),
+            Effect::StartRun(request) => self.submit(RunJob::Start(request)),
+            Effect::ResumeRun { dir, models_dir } => {
+                self.submit(RunJob::Resume { dir, models_dir });
+            }
+            Effect::ExtendRun(extension) => {
+                let ExtendRun { dir, models_dir, matrix, recipe, prompts, gates_override } =
+                    *extension;
+                let request = Box::new(ExtendRequest { matrix, recipe, prompts });
+                self.submit(RunJob::Extend { dir, models_dir, request, gates_override });
+            }
+            Effect::Lab(LabEffect::ChooseMask) => {
+                let dialogs = Arc::clone(&self.services.dialogs);
+                spawn(&outbox.clone(), "ask for a mask", move || {
+                    if let Some(path) = dialogs.pick_picture("A mask's file") {
+                        outbox.send(Event::Lab(LabEvent::MaskChosen(path)));
+                    }
+                });
+            }
+            Effect::Lab(effect) => self.lab.send(effect, &outbox),
+            Effect::CancelRun => self.runner.cancel(),
+            Effect::AppendEvents { dir, events } => {
+                let count = events.len();
+                if !self.journal.append(dir.clone(), events.clone()) {
+                    let problem = "the thread that writes journals has ended".to_owned();
+                    outbox.send(Event::EventsNotWritten { dir, events, problem, waiting: count });
+                }
+            }
+            Effect::ReadJournals(dir) => self.journal.watch(dir),
+            Effect::ReadForApproval { dir: _, cell, picture, path } => {
+                spawn(&outbox.clone(), "read the settings", move || {
+                    outbox.send(match approval::read_current(&path) {
+                        Ok(current) => Event::ApprovalRead {
+                            cell,
+                            path,
+                            current,
+                            image_sha256: hash::sha256_file(&picture).ok(),
+                        },
+                        Err(error) => Event::Problem(error.to_string()),
+                    });
+                });
+            }
+            Effect::WriteApproval { dir, path, staged } => {
+                spawn(&outbox.clone(), "write the settings", move || {
+                    let result = write_approval(&dir, &path, &staged);
+                    outbox.send(Event::ApprovalWritten { staged, result });
+                });
+            }
+            Effect::ExportReview { name, text } => {
+                let dialogs = Arc::clone(&self.services.dialogs);
+                spawn(&outbox.clone(), "write the review", move || {
+                    let Some(path) = dialogs.save_file("Export the review", &name) else { return };
+                    outbox.send(match crate::audit::atomic::write(&path, text.as_bytes()) {
+                        Ok(()) => Event::Note(format!("written: {}", path.display())),
+                        Err(error) => {
+                            Event::Problem(format!("review not written ({error}): {}", path.display()))
+                        }
+                    });
+                });
+            }
+            Effect::ExportSheet(_) | Effect::ExportView | Effect::Quit => {}
+        }
+    }
+
+    fn submit(&self, job: RunJob) {
+        if !self.runner.submit(job) {
+            self.outbox.send(Event::Problem(
+                "a run is under way and another one waits; let it end first".to_owned(),
+            ));
+        }
+    }
+
+    /// What asks where to, and writes the window's picture there.
+    pub fn view_saver(&self, name: &str) -> impl FnOnce(Arc<egui::ColorImage>) + Send + 'static {
+        let outbox = self.outbox();
+        let dialogs = Arc::clone(&self.services.dialogs);
+        let suggested = format!("{name}.png");
+        move |picture| {
+            spawn(&outbox.clone(), "save the view", move || {
+                let Some(path) = dialogs.save_file("Export this view", &suggested) else {
+                    return;
+                };
+                let [width, height] = picture.size.map(|side| side as u32);
+                let bytes: Vec<u8> = picture
+                    .pixels
+                    .iter()
+                    .flat_map(|pixel| pixel.to_array())
+                    .collect();
+                let saved = image::RgbaImage::from_raw(width, height, bytes)
+                    .ok_or_else(|| "the picture has no pixels".to_owned())
+                    .and_then(|picture| picture.save(&path).map_err(|error| error.to_string()));
+                outbox.send(match saved {
+                    Ok(()) => Event::Note(format!("written: {}", path.display())),
+                    Err(problem) => {
+                        Event::Problem(format!("view not written: {problem}: {}", path.display()))
+                    }
+                });
+            });
+        }
+    }
+}
+
+/// Runs a job on a thread of its own, or says that it could not.
+fn spawn(outbox: &Outbox, name: &str, job: impl FnOnce() + Send + 'static) {
+    if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(job) {
+        outbox.send(Event::Problem(format!("no thread to {name}: {error}")));
+    }
+}
+
+/// The runs in a folder, newest first. Folders that hold no run are passed over.
+pub fn list_runs(dir: &Path) -> Vec<InboxEntry> {
+    let Ok(folders) = std::fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    let mut entries: Vec<InboxEntry> = folders
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .filter_map(|path| {
+            let run = run_folder::open(&path, Verification::Quick).ok()?;
+            Some(inbox_entry(path, &run))
+        })
+        .collect();
+    entries.sort_by(|a, b| b.run_id.cmp(&a.run_id));
+    entries
+}
+
+fn inbox_entry(dir: PathBuf, run: &Run) -> InboxEntry {
+    use crate::model::run::files;
+    let failed = run
+        .cells
+        .values()
+        .filter(|state| matches!(state, CellState::Failed { .. }))
+        .count();
+    let first_done = run
+        .cells
+        .iter()
+        .find(|(_, state)| matches!(state, CellState::Done(_)));
+    InboxEntry {
+        run_id: run.run_id.to_string(),
+        session: run.session.as_ref().map(ToString::to_string),
+        done: run.done_count(),
+        total: run.cells.len(),
+        failed,
+        unreviewed: run.done_count(),
+        is_finished: dir.join(files::REPORT).is_file(),
+        thumbnail: first_done.map(|(key, _)| dir.join(run.picture_file(key))),
+        dir,
+    }
+}
+
+fn write_approval(
+    dir: &Path,
+    path: &Path,
+    staged: &crate::model::approved::StagedApproval,
+) -> Result<String, String> {
+    let kept = approval::write_settings(path, staged).map_err(|error| error.to_string())?;
+    let mut sentence = format!("written: {}", path.display());
+    if let Some(kept) = kept {
+        sentence.push_str(&format!("; the former file is kept as {}", kept.display()));
+    }
+    match approval::fill_report(dir, staged.settings()) {
+        Ok(true) => sentence.push_str("; the report's recommended settings are filled in"),
+        Ok(false) => sentence.push_str("; the run has no report yet"),
+        Err(error) => sentence.push_str(&format!("; the report is not filled in: {error}")),
+    }
+    Ok(sentence)
+}
+
+fn estimate_run(request: &RunRequest) -> Option<Estimate> {
+    use crate::model::run::{InferenceSize, MatmulPath};
+    let device: crate::pipeline::ComputeDevice = request.device.parse().ok()?;
+    let environment = crate::audit::pipeline_engine::environment_of(device);
+    let (InferenceSize::Whole { long_side_px } | InferenceSize::Crop { long_side_px, .. }) =
+        request.inference;
+    let keys = request.plan.matrix.cells(None);
+    let first = keys.first()?;
+    let parameters = crate::pipeline::ModelFolder::open(&request.models_dir)
+        .ok()
+        .and_then(|folder| folder.transformer(first.quant.as_str()).ok())
+        .and_then(|file| std::fs::metadata(file).ok())
+        .map_or(0.0, |file| estimate::parameters(&first.quant, file.len()));
+    let conditions = estimate::Conditions {
+        environment: &environment,
+        matmul: if request.matmul == MatmulPath::Integer { MatmulPath::Integer } else { MatmulPath::Exact },
+        inference_px: u64::from(long_side_px) * u64::from(long_side_px),
+        parameters,
+    };
+    let found = estimate::estimate(&request.runs_dir, &keys, &conditions);
+    Some(Estimate {
+        secs: found.secs,
+        measured_on: (found.measured_cells > 0)
+            .then(|| format!("{} earlier cells on {}", found.measured_cells, found.device)),
+    })
+}
+
+/// Turns a source into pixels for the canvas. Called on the canvas' own threads.
+///
+/// # Errors
+/// Why the picture cannot be shown, naming it.
+pub fn decode(source: &ImageSource) -> Result<DecodedImage, String> {
+    crate::ui::canvas::decode_with_image_crate(source)
+}

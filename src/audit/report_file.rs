@@ -1,0 +1,55 @@
+//! Writes a run's `REPORT.md`: last when a run ends, again when it grows or is approved.
+
+use super::run_folder::{self, Verification};
+use super::{AuditError, atomic, journal};
+use crate::model::review::{FailureTypes, ReviewState, export};
+use crate::model::run::{Run, files};
+use crate::report::markdown::{self, ReportParts};
+use crate::report::service;
+use std::path::Path;
+
+/// Writes the report of a run of this program. What an approval put into the last section stays.
+///
+/// # Errors
+/// [`AuditError`] if the run cannot be opened, was written by the Python service, or the file cannot be
+/// written.
+pub fn write(folder: &Path) -> Result<(), AuditError> {
+    let run = run_folder::open(folder, Verification::Quick)
+        .map_err(|error| AuditError::Refused(error.to_string()))?;
+    if run.document().is_none() {
+        return Err(AuditError::Refused(format!(
+            "this run was written by the Python service; its report is left as it is: {}",
+            folder.display()
+        )));
+    }
+    let text = text(folder, &run, None);
+    let path = folder.join(files::REPORT);
+    atomic::write(&path, text.as_bytes())
+        .map_err(|source| AuditError::file("the report cannot be written", &path, source))
+}
+
+/// The report's text. Without `recommended`, the last section is kept as an existing report has it.
+pub fn text(folder: &Path, run: &Run, recommended: Option<&str>) -> String {
+    let before = std::fs::read_to_string(folder.join(files::REPORT)).ok();
+    let kept = before
+        .as_deref()
+        .and_then(|text| service::section(text, &["recommended settings"]))
+        .filter(|section| !section.is_empty());
+    let review = match journal::read_all(folder) {
+        Ok(journals) if !journals.events.is_empty() => {
+            let review = ReviewState::replay(journals.events);
+            Some(export::markdown(run, &review, &FailureTypes::default()))
+        }
+        Ok(_) => None,
+        Err(error) => {
+            tracing::warn!("the report goes without the review: {error}");
+            None
+        }
+    };
+    let parts = ReportParts {
+        review: review.as_deref(),
+        recommended: recommended.or(kept.as_deref()),
+        ..ReportParts::default()
+    };
+    markdown::render(run, &parts)
+}

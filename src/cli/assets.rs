@@ -1,0 +1,55 @@
+//! Where the embedded model, the sample session and the user's weights lie.
+
+use std::path::{Path, PathBuf};
+
+/// The folder of the embedded model, below the program's files.
+const MODEL: &str = "assets/tiny-fill";
+/// The sample session, below the program's files.
+const SESSION: &str = "sessions/leash-on-grass";
+
+/// Places where the program's files may lie: beside the executable, where it was built, here.
+fn roots() -> Vec<PathBuf> {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|exe| exe.canonicalize().ok())
+        .and_then(|exe| exe.parent().map(Path::to_owned));
+    beside
+        .into_iter()
+        .chain([PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from(".")])
+        .collect()
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    roots().into_iter().map(|root| root.join(name)).find(|path| path.is_dir())
+}
+
+/// The embedded tiny model's folder.
+pub fn embedded_model() -> Option<PathBuf> {
+    find(MODEL)
+}
+
+/// The sample session's folder.
+pub fn sample_session() -> Option<PathBuf> {
+    find(SESSION)
+}
+
+/// The user's Hugging Face cache, if there is one.
+pub fn hugging_face_cache() -> Option<PathBuf> {
+    let named = std::env::var_os("HF_HUB_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HF_HOME").map(|home| PathBuf::from(home).join("hub")));
+    let usual = || {
+        let home = dirs::home_dir()?;
+        Some(home.join(".cache").join("huggingface").join("hub"))
+    };
+    named.or_else(usual).filter(|dir| dir.is_dir())
+}
+
+/// What the window starts with: the embedded model and the sample session, where they are found.
+pub fn services() -> crate::app::Services {
+    crate::app::Services {
+        default_models_dir: embedded_model(),
+        default_session_dir: sample_session(),
+        ..crate::app::Services::default()
+    }
+}

@@ -1,0 +1,419 @@
+//! `fill-audit run`: starts a run, goes on with one, or adds a sweep to one.
+
+use super::matrix_args::{AxisArgs, AxisDefaults, RecipeArgs};
+use super::progress::{Progress, cancel_flag};
+use super::{EXIT_CANCELLED, EXIT_CELLS_FAILED, EXIT_OK, assets, run_folder_of};
+use crate::audit::engine::FillEngine as _;
+use crate::audit::estimate::{self, Conditions};
+use crate::audit::inputs::SessionInputs;
+use crate::audit::pipeline_engine::{EngineOptions, PipelineEngine};
+use crate::audit::run_folder;
+use crate::audit::start::{check_gates, defaults_of, extension_of, read_session, widest};
+use crate::audit::{self, AuditContext, AuditError, Ending, ExtendRequest, RunRequest, RunSummary};
+use crate::model::cell::CellDefaults;
+use crate::model::ids::RunId;
+use crate::model::mask_recipe::MaskRecipe;
+use crate::model::run::{InferenceSize, MatmulPath, Plan, Run, recipe_tag};
+use anyhow::{Context as _, bail};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Fill a session with every combination of settings.
+///
+/// Cells are written as they end, so the run can be stopped or killed at any moment: the same command
+/// goes on with it and repeats no finished cell. Nothing is fetched from the network.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs {
+    /// The session's folder, with image.png and mask.png.
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "extend"],
+          conflicts_with_all = ["resume", "extend"])]
+    pub session: Option<PathBuf>,
+    /// The folder of weights: a published repository's layout, or a Hugging Face cache [default: the
+    /// user's Hugging Face cache].
+    #[arg(long, value_name = "DIR", env = "FILL_AUDIT_MODELS")]
+    pub models: Option<PathBuf>,
+    /// Where runs are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// The run's name [default: the time].
+    #[arg(long, value_name = "ID", conflicts_with_all = ["resume", "extend"])]
+    pub run_id: Option<String>,
+    /// Start another run even if the same one is there already.
+    #[arg(long, conflicts_with_all = ["resume", "extend", "run_id"])]
+    pub new: bool,
+    /// Go on with a run, by its folder or its name.
+    #[arg(long, value_name = "RUN", conflicts_with = "extend")]
+    pub resume: Option<PathBuf>,
+    /// Add a sweep to a run, by its folder or its name; an axis that is not given keeps the run's first
+    /// value, quant and guidance all of the run's.
+    #[arg(long, value_name = "RUN")]
+    pub extend: Option<PathBuf>,
+    /// Make at most so many cells in this go.
+    #[arg(long, value_name = "N")]
+    pub max_cells: Option<usize>,
+    /// Run with a mask that fails its quality gates, for this reason.
+    #[arg(long, value_name = "REASON")]
+    pub override_gates: Option<String>,
+    /// Print what would be done, and do nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print nothing but errors and the run's folder.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// The values of every axis.
+    #[command(flatten)]
+    pub axes: AxisArgs,
+    /// The mask recipe.
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// What the model is given, and how it computes.
+    #[command(flatten)]
+    pub inference: InferenceArgs,
+}
+
+/// What the model is given, and how it computes.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Inference")]
+pub struct InferenceArgs {
+    /// The whole picture, with this longest side in pixels, a multiple of 16 [default: 1024].
+    #[arg(long, value_name = "PX", conflicts_with_all = ["crop", "resume", "extend"])]
+    pub size: Option<u32>,
+    /// Only the mask's box with a margin, at this longest side in pixels, a multiple of 16.
+    #[arg(long, value_name = "PX", conflicts_with_all = ["resume", "extend"])]
+    pub crop: Option<u32>,
+    /// Margin on each side, as a fraction of the box's longer side.
+    #[arg(long, value_name = "FRACTION", default_value_t = 0.25)]
+    pub margin: f32,
+    /// cpu, cuda, cuda:1 or metal [default: cpu, or the run's].
+    #[arg(long, value_name = "DEVICE")]
+    pub device: Option<String>,
+    /// Multiply by integer kernels, which also quantize activations; stamped on every cell.
+    #[arg(long, conflicts_with_all = ["resume", "extend"])]
+    pub integer_kernels: bool,
+}
+
+impl InferenceArgs {
+    fn inference(&self) -> InferenceSize {
+        match (self.crop, self.size) {
+            (Some(long_side_px), _) => InferenceSize::Crop {
+                long_side_px,
+                margin: self.margin,
+            },
+            (None, Some(long_side_px)) => InferenceSize::Whole { long_side_px },
+            (None, None) => InferenceSize::PRODUCTION,
+        }
+    }
+}
+
+/// What a go at a run is about, once the command line is checked.
+#[derive(Debug, Clone)]
+pub enum Job {
+    /// A new run, or the same one again.
+    Start(Box<RunRequest>),
+    /// A run that is there.
+    Resume(PathBuf),
+    /// A sweep for a run that is there.
+    Extend(PathBuf, Box<ExtendRequest>),
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever keeps the run from being started or gone on with.
+pub fn run(args: &RunArgs) -> anyhow::Result<u8> {
+    let models = match &args.models {
+        Some(dir) => dir.clone(),
+        None => assets::hugging_face_cache().context(
+            "no folder of weights is given and there is no Hugging Face cache; give --models DIR",
+        )?,
+    };
+    if args.max_cells == Some(0) {
+        bail!("--max-cells must be at least 1");
+    }
+    let (job, engine, defaults) = job(args, models)?;
+    if args.dry_run {
+        return dry_run(args, &job, &engine).map(|()| EXIT_OK);
+    }
+    let mut engine = PipelineEngine::open(&engine)?;
+    let mut progress = Progress::new(defaults, args.quiet);
+    let summary = perform(
+        &job,
+        args.override_gates.as_deref(),
+        args.max_cells,
+        &mut engine,
+        &mut progress,
+    )?;
+    let Some(summary) = summary else {
+        return Ok(EXIT_CANCELLED);
+    };
+    print_summary(&summary, args.quiet)?;
+    Ok(exit_code(&summary))
+}
+
+/// The job that the command line asks for, how the engine is set up for it, and what cell names leave
+/// out.
+fn job(args: &RunArgs, models_dir: PathBuf) -> anyhow::Result<(Job, EngineOptions, CellDefaults)> {
+    let mut engine = EngineOptions {
+        models_dir,
+        device: args.inference.device.clone().unwrap_or_else(|| "cpu".to_owned()),
+        matmul: MatmulPath::Exact,
+        preview_every: None,
+    };
+    let existing = args.resume.as_ref().or(args.extend.as_ref());
+    if let Some(given) = existing {
+        let folder = run_folder_of(given, &args.out);
+        let run = run_folder::read_plan(&folder)?;
+        let document = run.document().context("the run has no run.ron")?;
+        engine.matmul = document.matmul;
+        if args.inference.device.is_none() {
+            engine.device.clone_from(&document.device);
+        }
+        let defaults = run.defaults.clone();
+        if args.extend.is_none() {
+            refuse_axes(args)?;
+            return Ok((Job::Resume(folder), engine, defaults));
+        }
+        let request = extension(args, &run)?;
+        return Ok((Job::Extend(folder, Box::new(request)), engine, defaults));
+    }
+    let request = request(args)?;
+    engine.matmul = request.matmul;
+    let defaults = defaults_of(&request.plan);
+    Ok((Job::Start(Box::new(request)), engine, defaults))
+}
+
+/// `--resume` goes on with what was planned; other values would be ignored silently.
+fn refuse_axes(args: &RunArgs) -> anyhow::Result<()> {
+    let axes = &args.axes;
+    let recipe = &args.recipe;
+    let given = [
+        ("--quant", !axes.quant.is_empty()),
+        ("--guidance", !axes.guidance.is_empty()),
+        ("--steps", !axes.steps.is_empty()),
+        ("--seed", !axes.seed.is_empty()),
+        ("--prompt", !axes.prompt.is_empty()),
+        ("--dilate", !axes.dilate.is_empty()),
+        ("--threshold", recipe.threshold.is_some()),
+        ("--despeck", recipe.despeck.is_some()),
+        ("--close", recipe.close.is_some()),
+        ("--open", recipe.open.is_some()),
+        ("--feather", recipe.feather.is_some()),
+        ("--max-coverage", recipe.max_coverage.is_some()),
+    ];
+    match given.iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) => {
+            bail!("{option} does not go with --resume, which makes what was planned; --extend adds cells")
+        }
+        None => Ok(()),
+    }
+}
+
+/// The request for a new run.
+///
+/// # Errors
+/// Naming the option that cannot be used.
+pub fn request(args: &RunArgs) -> anyhow::Result<RunRequest> {
+    let session_dir = args.session.clone().context("--session DIR is missing")?;
+    let session = read_session(&session_dir)?;
+    let base = args.recipe.on(&session.recipe.unwrap_or_default());
+    let (matrix, prompts) = args.axes.matrix(&AxisDefaults::audit(&base)?)?;
+    let request = RunRequest {
+        session_dir,
+        runs_dir: args.out.clone(),
+        run_id: args.run_id.clone().map(RunId::new).transpose()?,
+        is_new: args.new,
+        plan: Plan {
+            recipe: with_first_dilation(base, &matrix),
+            matrix,
+        },
+        prompts,
+        inference: args.inference.inference(),
+        device: args.inference.device.clone().unwrap_or_else(|| "cpu".to_owned()),
+        matmul: if args.inference.integer_kernels {
+            MatmulPath::Integer
+        } else {
+            MatmulPath::Exact
+        },
+        gates_override: args.override_gates.clone(),
+    };
+    request.check()?;
+    Ok(request)
+}
+
+fn with_first_dilation(
+    recipe: MaskRecipe,
+    matrix: &crate::model::matrix::Matrix,
+) -> MaskRecipe {
+    MaskRecipe {
+        dilate_px: matrix
+            .dilations
+            .first()
+            .map_or(recipe.dilate_px, |first| first.value() as f32),
+        ..recipe
+    }
+}
+
+fn extension(args: &RunArgs, run: &Run) -> anyhow::Result<ExtendRequest> {
+    let document = run.document().context("the run has no run.ron")?;
+    let planned = &document.plan.matrix;
+    let first_prompt = planned.prompts.first().and_then(|index| run.prompts.get(*index));
+    let defaults = AxisDefaults {
+        quants: planned.quants.clone(),
+        guidances: planned.guidances.clone(),
+        steps: planned.steps.iter().take(1).copied().collect(),
+        seeds: planned.seeds.iter().take(1).copied().collect(),
+        prompts: first_prompt.cloned().into_iter().collect(),
+        dilations: planned.dilations.iter().take(1).copied().collect(),
+    };
+    let (matrix, prompts) = args.axes.matrix(&defaults)?;
+    let recipe = args.recipe.on(&document.plan.recipe);
+    Ok(ExtendRequest {
+        recipe: with_first_dilation(recipe, &matrix),
+        matrix,
+        prompts,
+    })
+}
+
+/// Does a job with a progress bar. `None` if it was cancelled before a folder was there.
+///
+/// # Errors
+/// Whatever keeps the run from being started or gone on with.
+pub fn perform(
+    job: &Job,
+    gates_override: Option<&str>,
+    max_cells: Option<usize>,
+    engine: &mut PipelineEngine,
+    progress: &mut Progress,
+) -> anyhow::Result<Option<RunSummary>> {
+    let cancel = cancel_flag();
+    let mut observer = |event: audit::AuditEvent| progress.show(&event);
+    let mut context = AuditContext {
+        clock: &jiff::Timestamp::now,
+        cancel: &cancel,
+        observer: &mut observer,
+    };
+    let done = match job {
+        Job::Start(request) => audit::start(request, engine, &mut context),
+        Job::Resume(folder) => audit::resume(folder),
+        Job::Extend(folder, request) => {
+            audit::extend(folder, request, gates_override, engine, &mut context)
+        }
+    }
+    .and_then(|owned| audit::execute(&owned, engine, max_cells, &mut context));
+    match done {
+        Ok(summary) => Ok(Some(summary)),
+        Err(AuditError::Cancelled) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What the program ends with after a run.
+pub fn exit_code(summary: &RunSummary) -> u8 {
+    match summary.ending {
+        Ending::Cancelled => EXIT_CANCELLED,
+        _ if summary.failed > 0 => EXIT_CELLS_FAILED,
+        Ending::Complete | Ending::CellLimit => EXIT_OK,
+    }
+}
+
+fn print_summary(summary: &RunSummary, is_quiet: bool) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let folder = summary.folder.display();
+    if is_quiet {
+        writeln!(out, "{folder}")?;
+        return Ok(());
+    }
+    let failed = match summary.failed {
+        0 => String::new(),
+        n => format!(", {n} failed"),
+    };
+    let made = summary.made;
+    match summary.ending {
+        Ending::Complete if made == 0 && summary.failed == 0 => {
+            writeln!(out, "{folder}: all {} cells are there already", summary.already_done)?;
+        }
+        Ending::Complete => writeln!(out, "{folder}: {made} made{failed}; the run is complete")?,
+        Ending::CellLimit => writeln!(
+            out,
+            "{folder}: {made} made{failed}; {} left, the same command goes on",
+            summary.left
+        )?,
+        Ending::Cancelled => writeln!(
+            out,
+            "{folder}: stopped; {made} made{failed}, {} left, the same command goes on",
+            summary.left
+        )?,
+    }
+    Ok(())
+}
+
+fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let engine = PipelineEngine::open(options)?;
+    let (run, inputs, gates, runs_dir) = match job {
+        Job::Start(request) => {
+            let inputs = SessionInputs::read(
+                &request.session_dir,
+                request.inference,
+                &widest(&request.plan),
+            )?;
+            let gates = check_gates(&request.plan, &inputs, None, Some("dry run"))?;
+            (None, inputs, gates, request.runs_dir.clone())
+        }
+        Job::Resume(folder) | Job::Extend(folder, _) => {
+            let run = run_folder::open(folder, run_folder::Verification::Full)?;
+            let document = run.document().context("the run has no run.ron")?;
+            let inputs = SessionInputs::of_run(folder, document)?;
+            let runs_dir = folder.parent().unwrap_or(Path::new(".")).to_owned();
+            (Some(run), inputs, Vec::new(), runs_dir)
+        }
+    };
+    let (mut keys, defaults) = match (job, &run) {
+        (Job::Start(request), _) => {
+            (request.plan.matrix.cells(None), defaults_of(&request.plan))
+        }
+        (Job::Extend(_, request), Some(run)) => {
+            let document = run.document().context("the run has no run.ron")?;
+            let extension = extension_of(run, document, request);
+            let tag = recipe_tag(&document.plan.recipe, &request.recipe);
+            (extension.plan.matrix.cells(tag.as_ref()), run.defaults.clone())
+        }
+        (_, Some(run)) => (run.cells.keys().cloned().collect(), run.defaults.clone()),
+        (_, None) => bail!("there is nothing to do"),
+    };
+    if let Some(run) = &run {
+        keys.retain(|key| run.cells.get(key).is_none_or(|state| state.word() != "done"));
+    }
+    let cells = keys.len();
+    keys.truncate(args.max_cells.unwrap_or(usize::MAX));
+    let (width, height) = inputs.placement.inference_size;
+    writeln!(out, "{cells} cells at {width} x {height} px on {}", engine.environment().label())?;
+    for key in &keys {
+        let star = if key.is_baseline(&defaults) { "  * production's baseline" } else { "" };
+        writeln!(out, "  {}{star}", key.name(&defaults))?;
+    }
+    if keys.len() < cells {
+        writeln!(out, "  and {} more in a later go (--max-cells)", cells - keys.len())?;
+    }
+    for gate in gates {
+        let gate = gate.replace(" (overridden: dry run)", "");
+        let how = if args.override_gates.is_some() { "overridden" } else { "refused" };
+        writeln!(out, "the mask would be {how}: {gate}")?;
+    }
+    let there = engine.quants();
+    for quant in keys.iter().map(|key| key.quant.as_str()) {
+        if !there.iter().any(|found| found.eq_ignore_ascii_case(quant)) {
+            writeln!(out, "no weights are there for {quant}; there are {}", there.join(", "))?;
+            break;
+        }
+    }
+    let environment = engine.environment();
+    let conditions = Conditions {
+        environment: &environment,
+        matmul: options.matmul,
+        inference_px: u64::from(width) * u64::from(height),
+        parameters: engine.parameters(),
+    };
+    writeln!(out, "time: {}", estimate::estimate(&runs_dir, &keys, &conditions))?;
+    Ok(())
+}

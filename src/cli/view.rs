@@ -1,0 +1,40 @@
+//! `fill-audit view`: opens the window.
+
+use super::{assets, run_folder_of};
+use crate::app::open_window;
+use anyhow::bail;
+use std::path::PathBuf;
+
+/// Open the window on a run, or on the inbox.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ViewArgs {
+    /// The run's folder, or its name below the folder of runs.
+    pub run: Option<PathBuf>,
+    /// Where runs are kept [default: the window's setting].
+    #[arg(long, value_name = "DIR")]
+    pub runs: Option<PathBuf>,
+    /// Where approved settings are written [default: the window's setting].
+    #[arg(long, value_name = "FILE")]
+    pub phase1: Option<PathBuf>,
+    /// Who reviews [default: the window's setting].
+    #[arg(long, value_name = "NAME", env = "FILL_AUDIT_REVIEWER")]
+    pub reviewer: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// If the run is not there, or there is no display.
+pub fn run(args: &ViewArgs) -> anyhow::Result<()> {
+    let runs_dir = args.runs.clone().unwrap_or_else(|| PathBuf::from("runs"));
+    let target = args.run.as_ref().map(|run| run_folder_of(run, &runs_dir));
+    if let Some(folder) = target.as_ref().filter(|folder| !folder.exists()) {
+        bail!("there is no such run: {}", folder.display());
+    }
+    let mut services = assets::services();
+    services.runs_dir.clone_from(&args.runs);
+    services.phase1_path.clone_from(&args.phase1);
+    services.reviewer.clone_from(&args.reviewer);
+    open_window(target, services)?;
+    Ok(())
+}

@@ -1,0 +1,332 @@
+//! Composing a run: what stands in the form, and the request that it becomes.
+
+use crate::model::cell::{Guidance, Quant, RadiusPx, Steps};
+use crate::model::mask_recipe::MaskRecipe;
+use crate::model::matrix::Matrix;
+use crate::model::prompt;
+use crate::model::run::{InferenceSize, MatmulPath, Plan};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// The form as it is typed. Lists are separated by commas or spaces.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ComposeForm {
+    /// The session's folder.
+    pub session_dir: String,
+    /// The folder of weights.
+    pub models_dir: String,
+    /// Where runs are kept.
+    pub runs_dir: String,
+    /// Quants.
+    pub quants: String,
+    /// Guidance scales.
+    pub guidances: String,
+    /// Numbers of steps.
+    pub steps: String,
+    /// Seeds.
+    pub seeds: String,
+    /// Prompts, one each.
+    pub prompts: Vec<String>,
+    /// Dilations in pixels at inference size.
+    pub dilations: String,
+    /// The rest of the mask recipe.
+    pub recipe: MaskRecipe,
+    /// Whether only the mask's box is given to the model.
+    pub is_cropped: bool,
+    /// Longest side that the model is given, in pixels.
+    pub long_side_px: u32,
+    /// Margin around the mask's box as a fraction of its longer side.
+    pub crop_margin: f32,
+    /// `cpu`, `cuda:0`, `metal:0`.
+    pub device: String,
+    /// Whether integer kernels are used; stamped on each cell.
+    pub has_integer_kernels: bool,
+    /// At most so many cells; empty for all.
+    pub max_cells: String,
+    /// Why the mask's gates are overridden; empty if they are not.
+    pub gates_override: String,
+}
+
+impl Default for ComposeForm {
+    fn default() -> Self {
+        Self {
+            session_dir: String::new(),
+            models_dir: String::new(),
+            runs_dir: "runs".to_owned(),
+            quants: "Q4_0, Q5_K_S, Q8_0".to_owned(),
+            guidances: "2, 4, 10, 20, 30".to_owned(),
+            steps: "28".to_owned(),
+            seeds: "42".to_owned(),
+            prompts: vec![prompt::PRODUCTION.to_owned()],
+            dilations: "10".to_owned(),
+            recipe: MaskRecipe::default(),
+            is_cropped: false,
+            long_side_px: 1024,
+            crop_margin: 0.25,
+            device: "cpu".to_owned(),
+            has_integer_kernels: false,
+            max_cells: String::new(),
+            gates_override: String::new(),
+        }
+    }
+}
+
+/// A run that can be started.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunRequest {
+    /// The session's folder.
+    pub session_dir: PathBuf,
+    /// The folder of weights.
+    pub models_dir: PathBuf,
+    /// Where runs are kept.
+    pub runs_dir: PathBuf,
+    /// What is asked.
+    pub plan: Plan,
+    /// Prompts by index.
+    pub prompts: Vec<String>,
+    /// How the photograph becomes what the model is given.
+    pub inference: InferenceSize,
+    /// `cpu`, `cuda:0`, `metal:0`.
+    pub device: String,
+    /// How weights are multiplied.
+    pub matmul: MatmulPath,
+    /// At most so many cells in this go.
+    pub max_cells: Option<usize>,
+    /// Why the mask's gates are overridden.
+    pub gates_override: Option<String>,
+}
+
+/// A field that keeps the run from starting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldProblem {
+    /// The field's label.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+fn list<T: FromStr>(field: &'static str, text: &str) -> Result<Vec<T>, FieldProblem>
+where
+    T::Err: std::fmt::Display,
+{
+    text.split([',', ' ', ';'])
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            part.parse().map_err(|error: T::Err| FieldProblem {
+                field,
+                problem: error.to_string(),
+            })
+        })
+        .collect()
+}
+
+impl ComposeForm {
+    /// How many cells the form asks for; `None` while a list cannot be read.
+    pub fn cell_count(&self) -> Option<usize> {
+        self.matrix().ok().map(|matrix| matrix.cell_count())
+    }
+
+    fn matrix(&self) -> Result<Matrix, Vec<FieldProblem>> {
+        let mut problems = Vec::new();
+        let mut matrix = Matrix {
+            quants: Vec::new(),
+            guidances: Vec::new(),
+            steps: Vec::new(),
+            seeds: Vec::new(),
+            prompts: (0..self.prompts.len()).collect(),
+            dilations: Vec::new(),
+        };
+        let mut keep = |problem: FieldProblem| problems.push(problem);
+        list::<Quant>("Quants", &self.quants).map_or_else(&mut keep, |v| matrix.quants = v);
+        list::<Guidance>("Guidance", &self.guidances)
+            .map_or_else(&mut keep, |v| matrix.guidances = v);
+        list::<Steps>("Steps", &self.steps).map_or_else(&mut keep, |v| matrix.steps = v);
+        list::<u64>("Seeds", &self.seeds).map_or_else(&mut keep, |v| matrix.seeds = v);
+        list::<RadiusPx>("Dilation", &self.dilations)
+            .map_or_else(&mut keep, |v| matrix.dilations = v);
+        if problems.is_empty()
+            && let Err(error) = matrix.check()
+        {
+            problems.push(FieldProblem {
+                field: "Matrix",
+                problem: error.to_string(),
+            });
+        }
+        for (index, text) in self.prompts.iter().enumerate() {
+            if self.prompts[..index].contains(text) {
+                problems.push(FieldProblem {
+                    field: "Prompts",
+                    problem: format!("given twice: {text:?}"),
+                });
+            }
+        }
+        if problems.is_empty() {
+            Ok(matrix)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// The request that the form asks for.
+    ///
+    /// # Errors
+    /// Every field that keeps it from being one.
+    pub fn request(&self) -> Result<RunRequest, Vec<FieldProblem>> {
+        let mut problems = Vec::new();
+        for (field, text) in [
+            ("Session", &self.session_dir),
+            ("Weights", &self.models_dir),
+            ("Runs", &self.runs_dir),
+            ("Device", &self.device),
+        ] {
+            if text.trim().is_empty() {
+                problems.push(FieldProblem {
+                    field,
+                    problem: "is empty".to_owned(),
+                });
+            }
+        }
+        let max_cells = match self.max_cells.trim() {
+            "" => None,
+            text => match text.parse::<usize>() {
+                Ok(count) if count > 0 => Some(count),
+                _ => {
+                    problems.push(FieldProblem {
+                        field: "At most",
+                        problem: format!("must be a number of cells from 1: {text:?}"),
+                    });
+                    None
+                }
+            },
+        };
+        if !(16..=4096).contains(&self.long_side_px) || !self.long_side_px.is_multiple_of(16) {
+            problems.push(FieldProblem {
+                field: "Long side",
+                problem: format!(
+                    "must be a multiple of 16 from 16 to 4096: {}",
+                    self.long_side_px
+                ),
+            });
+        }
+        let mut recipe = self.recipe.clone();
+        let matrix = match self.matrix() {
+            Ok(matrix) => matrix,
+            Err(more) => {
+                problems.extend(more);
+                return Err(problems);
+            }
+        };
+        if let Some(first) = matrix.dilations.first() {
+            recipe.dilate_px = first.value() as f32;
+        }
+        if let Err(error) = recipe.check() {
+            problems.push(FieldProblem {
+                field: "Mask recipe",
+                problem: error.to_string(),
+            });
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let long_side_px = self.long_side_px;
+        let gates_override = self.gates_override.trim();
+        Ok(RunRequest {
+            session_dir: PathBuf::from(self.session_dir.trim()),
+            models_dir: PathBuf::from(self.models_dir.trim()),
+            runs_dir: PathBuf::from(self.runs_dir.trim()),
+            plan: Plan { matrix, recipe },
+            prompts: self.prompts.clone(),
+            inference: if self.is_cropped {
+                InferenceSize::Crop {
+                    long_side_px,
+                    margin: self.crop_margin,
+                }
+            } else {
+                InferenceSize::Whole { long_side_px }
+            },
+            device: self.device.trim().to_owned(),
+            matmul: if self.has_integer_kernels {
+                MatmulPath::Integer
+            } else {
+                MatmulPath::Exact
+            },
+            max_cells,
+            gates_override: (!gates_override.is_empty()).then(|| gates_override.to_owned()),
+        })
+    }
+}
+
+/// How long the composed run may take.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    /// Seconds for all cells.
+    pub secs: f64,
+    /// Where the figure comes from; `None` marks it as a guess.
+    pub measured_on: Option<String>,
+}
+
+impl Estimate {
+    /// `about 4 min (from 12 cells on NVIDIA L4)` or `about 40 min (a guess: …)`.
+    pub fn label(&self) -> String {
+        let source = self.measured_on.as_ref().map_or(
+            "a guess: nothing was measured on this device yet".to_owned(),
+            |on| format!("from {on}"),
+        );
+        format!("about {} ({source})", duration_label(self.secs))
+    }
+}
+
+/// `45 s`, `3 min 20 s`, `2 h 5 min`.
+pub fn duration_label(secs: f64) -> String {
+    let secs = secs.max(0.0).round() as u64;
+    match (secs / 3600, secs / 60 % 60, secs % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m} min {s} s"),
+        (h, m, _) => format!("{h} h {m} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+
+    fn form() -> ComposeForm {
+        ComposeForm {
+            session_dir: "sessions/a".to_owned(),
+            models_dir: "assets/tiny-fill".to_owned(),
+            ..ComposeForm::default()
+        }
+    }
+
+    #[test]
+    fn the_default_form_is_the_audits_matrix() {
+        let request = form().request().unwrap();
+        assert_eq!(request.plan.matrix.cell_count(), 15);
+        assert_eq!(request.prompts, [prompt::PRODUCTION]);
+        assert_eq!(form().cell_count(), Some(15));
+    }
+
+    #[test]
+    fn every_wrong_field_is_named_at_once() {
+        let form = ComposeForm {
+            session_dir: " ".to_owned(),
+            guidances: "2, x".to_owned(),
+            max_cells: "0".to_owned(),
+            ..form()
+        };
+        let fields: Vec<_> = form
+            .request()
+            .unwrap_err()
+            .into_iter()
+            .map(|p| p.field)
+            .collect();
+        assert_eq!(fields, ["Session", "At most", "Guidance"]);
+    }
+
+    #[test]
+    fn durations_read_well() {
+        let labels = [9.6, 200.0, 7500.0].map(duration_label);
+        assert_eq!(labels, ["10 s", "3 min 20 s", "2 h 5 min"]);
+    }
+}

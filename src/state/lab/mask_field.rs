@@ -1,0 +1,303 @@
+//! The mask of an open run as the canvas needs it: distances to the cleaned mask over the whole picture.
+
+use crate::imaging::mask::binary;
+use crate::imaging::mask::{DistanceField, ProcessedMask, process};
+use crate::imaging::resize::resize_area;
+use crate::imaging::{GrayImage, ImagingError};
+use crate::model::mask_recipe::MaskRecipe;
+use crate::model::run::{PixelBox, RunDocument};
+
+/// The longest side of a field in texels; beyond it a field laid over a whole picture gets coarser.
+/// Distances stay in inference pixels.
+pub const MAX_FIELD_SIDE: u32 = 4096;
+
+/// Distances to a cleaned mask, laid over the whole original picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MaskField {
+    /// Texels across and down.
+    pub size: [u32; 2],
+    /// For each texel, row by row: pixels at inference size to the nearest pixel of the cleaned mask;
+    /// 0 on it, infinite outside what the model was given.
+    pub distance_px: Vec<f32>,
+    /// The box of the grown mask in pixels of the original; all of what the model was given if the mask
+    /// is empty.
+    pub mask_box: PixelBox,
+    /// Original pixels along one pixel at inference size.
+    pub original_px_per_inference_px: f64,
+}
+
+impl MaskField {
+    /// The field of a run from its raw mask at the original's size.
+    ///
+    /// # Errors
+    /// When the run's box does not lie in the mask.
+    pub fn of_run(raw: &GrayImage, document: &RunDocument) -> Result<Self, ImagingError> {
+        Self::new(
+            raw,
+            &document.plan.recipe,
+            document.inference_box,
+            document.inference_size_px,
+        )
+    }
+
+    /// The field of a raw mask at the original's size: its part in `region` is brought to
+    /// `inference_size` by area and cleaned there.
+    ///
+    /// # Errors
+    /// When the region has no pixels or does not lie in the mask.
+    pub fn new(
+        raw: &GrayImage,
+        recipe: &MaskRecipe,
+        region: PixelBox,
+        inference_size: (u32, u32),
+    ) -> Result<Self, ImagingError> {
+        let small = inference_mask(raw, region_of(region), inference_size)?;
+        let mask = process(&small, recipe);
+        let field = DistanceField::to_white(&mask.cleaned);
+        let (size, distance_px) = laid_over(&field, region, raw.dimensions());
+        let scale = f64::from(region.width) / f64::from(inference_size.0.max(1));
+        Ok(Self {
+            size,
+            distance_px,
+            mask_box: mask_box(&mask, region, inference_size),
+            original_px_per_inference_px: scale,
+        })
+    }
+}
+
+/// The same box in the type of the pixels' functions.
+pub const fn region_of(PixelBox { x, y, width, height }: PixelBox) -> binary::PixelBox {
+    binary::PixelBox { x, y, width, height }
+}
+
+/// The part of a raw mask that the model is given, at inference size by area, not yet thresholded.
+///
+/// # Errors
+/// When the region has no pixels or does not lie in the mask.
+pub fn inference_mask(
+    raw: &GrayImage,
+    region: binary::PixelBox,
+    (width, height): (u32, u32),
+) -> Result<GrayImage, ImagingError> {
+    let right = region.x.saturating_add(region.width);
+    let bottom = region.y.saturating_add(region.height);
+    if right > raw.width() || bottom > raw.height() {
+        return Err(ImagingError::SizeMismatch {
+            what: "mask",
+            found: raw.dimensions(),
+            expected: (right, bottom),
+        });
+    }
+    if region.width == 0 || region.height == 0 || width == 0 || height == 0 {
+        return Err(ImagingError::NoPixels {
+            what: "the part that is inferred",
+            width,
+            height,
+        });
+    }
+    if (region.width, region.height) == raw.dimensions() {
+        return Ok(resize_area(raw, width, height));
+    }
+    let part = image::imageops::crop_imm(raw, region.x, region.y, region.width, region.height);
+    Ok(resize_area(&part.to_image(), width, height))
+}
+
+/// The distances over a picture of `image_size`, infinite outside `region`. At the density of the
+/// inference pixels, or coarser where that would be too many.
+fn laid_over(
+    field: &DistanceField,
+    region: PixelBox,
+    image_size: (u32, u32),
+) -> ([u32; 2], Vec<f32>) {
+    let (inner_width, inner_height) = field.size();
+    let distances = field.distance_f32();
+    if (region.x, region.y, region.width, region.height) == (0, 0, image_size.0, image_size.1) {
+        return ([inner_width, inner_height], distances);
+    }
+    let density = [
+        f64::from(inner_width) / f64::from(region.width.max(1)),
+        f64::from(inner_height) / f64::from(region.height.max(1)),
+    ];
+    let sides = [
+        f64::from(image_size.0) * density[0],
+        f64::from(image_size.1) * density[1],
+    ];
+    let coarser = (f64::from(MAX_FIELD_SIDE) / sides[0].max(sides[1])).min(1.0);
+    let size = sides.map(|side| ((side * coarser).round() as u32).max(1));
+    // The inference pixel under the centre of each texel; none outside the region.
+    let inner = |texel: u32, texels: u32, image: u32, start: u32, length: u32, inner: u32| {
+        let pos_in_image = (f64::from(texel) + 0.5) * f64::from(image) / f64::from(texels);
+        let at = (pos_in_image - f64::from(start)) * f64::from(inner) / f64::from(length);
+        (at >= 0.0 && at < f64::from(inner)).then_some(at as usize)
+    };
+    let columns: Vec<Option<usize>> = (0..size[0])
+        .map(|x| {
+            inner(
+                x,
+                size[0],
+                image_size.0,
+                region.x,
+                region.width,
+                inner_width,
+            )
+        })
+        .collect();
+    let mut placed = Vec::with_capacity(size[0] as usize * size[1] as usize);
+    for y in 0..size[1] {
+        let row = inner(
+            y,
+            size[1],
+            image_size.1,
+            region.y,
+            region.height,
+            inner_height,
+        )
+        .and_then(|row| distances.get(row * inner_width as usize..));
+        placed.extend(columns.iter().map(|column| match (row, column) {
+            (Some(row), Some(column)) => row.get(*column).copied().unwrap_or(f32::INFINITY),
+            _ => f32::INFINITY,
+        }));
+    }
+    (size, placed)
+}
+
+fn mask_box(mask: &ProcessedMask, region: PixelBox, (width, height): (u32, u32)) -> PixelBox {
+    let Some(found) = mask.grown.bounding_box() else {
+        return region;
+    };
+    let along = |start: u32, end: u32, length: u32, inner: u32| {
+        let (length, inner) = (u64::from(length), u64::from(inner.max(1)));
+        let from = u64::from(start) * length / inner;
+        let to = (u64::from(end) * length).div_ceil(inner).min(length);
+        (from as u32, (to - from) as u32)
+    };
+    let (x, box_width) = along(found.x, found.right(), region.width, width);
+    let (y, box_height) = along(found.y, found.bottom(), region.height, height);
+    PixelBox {
+        x: region.x + x,
+        y: region.y + y,
+        width: box_width,
+        height: box_height,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+    use super::*;
+    use image::Luma;
+
+    const RECIPE: fn() -> MaskRecipe = || MaskRecipe {
+        open_px: 0.0,
+        dilate_px: 2.0,
+        ..MaskRecipe::default()
+    };
+
+    fn square(size: u32, from: u32, to: u32) -> GrayImage {
+        GrayImage::from_fn(size, size, |x, y| {
+            Luma([if (from..to).contains(&x) && (from..to).contains(&y) {
+                255
+            } else {
+                0
+            }])
+        })
+    }
+
+    fn at(field: &MaskField, x: u32, y: u32) -> f32 {
+        field.distance_px[(y * field.size[0] + x) as usize]
+    }
+
+    #[test]
+    fn a_whole_picture_has_a_texel_for_each_inference_pixel() {
+        let region = PixelBox {
+            x: 0,
+            y: 0,
+            width: 128,
+            height: 128,
+        };
+        let field = MaskField::new(&square(128, 40, 80), &RECIPE(), region, (64, 64)).unwrap();
+        assert_eq!(field.size, [64, 64]);
+        assert_eq!((at(&field, 20, 20), at(&field, 39, 39)), (0.0, 0.0));
+        assert!((at(&field, 17, 25) - 3.0).abs() < 1e-6);
+        // 20..40 at inference size, grown by 2, is 18..42: twice that in the original.
+        assert_eq!(
+            field.mask_box,
+            PixelBox {
+                x: 36,
+                y: 36,
+                width: 48,
+                height: 48
+            }
+        );
+        assert!((field.original_px_per_inference_px - 2.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_crop_lies_where_it_was_cut_out_and_nothing_is_mask_around_it() {
+        let region = PixelBox {
+            x: 32,
+            y: 48,
+            width: 64,
+            height: 64,
+        };
+        let field = MaskField::new(&square(128, 64, 80), &RECIPE(), region, (128, 128)).unwrap();
+        assert_eq!(field.size, [256, 256]);
+        // Original pixel 64 is texel 128, as in the whole picture at this density.
+        assert_eq!(at(&field, 128, 128), 0.0);
+        assert!((at(&field, 126, 140) - 2.0).abs() < 1e-6);
+        assert_eq!(at(&field, 63, 140), f32::INFINITY);
+        assert_eq!(
+            field.mask_box,
+            PixelBox {
+                x: 63,
+                y: 63,
+                width: 18,
+                height: 18
+            }
+        );
+    }
+
+    #[test]
+    fn a_small_crop_of_a_large_picture_stays_within_what_a_gpu_takes() {
+        let region = PixelBox {
+            x: 300,
+            y: 300,
+            width: 40,
+            height: 40,
+        };
+        let field =
+            MaskField::new(&square(400, 310, 330), &RECIPE(), region, (1024, 1024)).unwrap();
+        assert_eq!(field.size, [MAX_FIELD_SIDE; 2]);
+        assert_eq!(at(&field, 3276, 3276), 0.0);
+    }
+
+    #[test]
+    fn an_empty_mask_shows_all_that_was_inferred() {
+        let region = PixelBox {
+            x: 10,
+            y: 20,
+            width: 64,
+            height: 48,
+        };
+        let field = MaskField::new(&square(128, 0, 0), &RECIPE(), region, (64, 48)).unwrap();
+        assert_eq!(field.mask_box, region);
+        assert!(
+            field
+                .distance_px
+                .iter()
+                .all(|distance| distance.is_infinite())
+        );
+    }
+
+    #[test]
+    fn a_box_outside_the_mask_is_an_error() {
+        let region = PixelBox {
+            x: 100,
+            y: 0,
+            width: 64,
+            height: 64,
+        };
+        let error = MaskField::new(&square(128, 1, 2), &RECIPE(), region, (64, 64)).unwrap_err();
+        assert_eq!(error.to_string(), "mask is 128x128 but 164x64 was expected");
+    }
+}

@@ -1,0 +1,297 @@
+//! The Run page: the open run, where one is in it, how it is looked at, and what is arriving.
+
+use super::approving::ApproveView;
+use super::judging::Judging;
+use super::lab::mask_field::MaskField;
+use super::look::{Compare, Look, Reference, ViewRequest};
+use super::pivot::{Grid, Pivot, Strip};
+use crate::model::cell::CellKey;
+use crate::model::ids::ReviewerId;
+use crate::model::mask_recipe::MaskRecipe;
+use crate::model::matrix::Axis;
+use crate::model::review::select::{self, SortBy};
+use crate::model::run::{CellState, Run};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// What is under way on this run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LiveRun {
+    /// What is being done, when it is not a cell: "loading Q8_0".
+    pub phase: String,
+    /// The cell that is being made.
+    pub cell: Option<CellKey>,
+    /// Steps done of it.
+    pub step: usize,
+    /// Steps of it in all.
+    pub steps: usize,
+    /// Cells finished in this go.
+    pub finished: usize,
+    /// Cells of this go in all.
+    pub total: usize,
+    /// Seconds since it was started.
+    pub elapsed_secs: f64,
+    /// Whether it was asked to stop.
+    pub is_cancelling: bool,
+}
+
+impl LiveRun {
+    /// Seconds that are left, from the pace so far; `None` before the first cell has ended.
+    pub fn left_secs(&self) -> Option<f64> {
+        let done = self.finished as f64
+            + if self.steps > 0 {
+                self.step as f64 / self.steps as f64
+            } else {
+                0.0
+            };
+        (self.finished > 0).then(|| self.elapsed_secs / done * (self.total as f64 - done).max(0.0))
+    }
+}
+
+/// Cells in a row where they are listed by time.
+const SORTED_PER_ROW: usize = 5;
+
+/// A run that is open.
+#[derive(Debug)]
+pub struct RunView {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// What was read.
+    pub run: Run,
+    /// Which axes are rows, columns, pages.
+    pub pivot: Pivot,
+    /// The grid that run and pivot give; renewed with either.
+    pub grid: Grid,
+    /// The cell that keys act on.
+    pub selected: Option<CellKey>,
+    /// How pictures are looked at.
+    pub look: Look,
+    /// What the shared view is to do at the next frame, and a number that tells requests apart.
+    pub view_request: (ViewRequest, u64),
+    /// Whether the selected cell is shown alone.
+    pub is_full_screen: bool,
+    /// Whether the reference is shown while a key is held.
+    pub is_reference_held: bool,
+    /// Whether the selection goes through the columns by itself.
+    pub is_cycling: bool,
+    /// What is under way on it.
+    pub live: Option<LiveRun>,
+    /// What is said about it.
+    pub judging: Judging,
+    /// The approval on screen.
+    pub approving: Option<ApproveView>,
+    /// Counts how often the run was read; pictures of an older reading are dropped.
+    pub generation: u64,
+    /// Distances to the run's cleaned mask, once they are there; none without a session.
+    pub mask_field: Option<Arc<MaskField>>,
+    /// A recipe that the lab handed over, for cells that are run again.
+    pub lab_recipe: Option<MaskRecipe>,
+}
+
+impl RunView {
+    /// Opens a run at its mask's box, the baseline selected.
+    pub fn new(dir: PathBuf, run: Run, reviewer: ReviewerId, generation: u64) -> Self {
+        let pivot = Pivot::new(&run);
+        let grid = pivot.grid(&run);
+        let first_done = grid
+            .order()
+            .into_iter()
+            .find(|key| matches!(run.cells.get(key), Some(CellState::Done(_))));
+        let selected = run
+            .baseline_key()
+            .cloned()
+            .or(first_done)
+            .or_else(|| grid.order().into_iter().next());
+        Self {
+            dir,
+            run,
+            pivot,
+            grid,
+            selected,
+            look: Look::default(),
+            view_request: (ViewRequest::MaskBox, 0),
+            is_full_screen: false,
+            is_reference_held: false,
+            is_cycling: false,
+            live: None,
+            judging: Judging::new(reviewer),
+            approving: None,
+            generation,
+            mask_field: None,
+            lab_recipe: None,
+        }
+    }
+
+    /// Asks something of the shared view.
+    pub fn ask(&mut self, request: ViewRequest) {
+        self.view_request = (request, self.view_request.1 + 1);
+    }
+
+    /// The next cell of the selected one's row or strip that has a picture, round and round.
+    pub fn next_in_cycle(&self) -> Option<CellKey> {
+        let from = self.selected.as_ref()?;
+        let mut next = self.grid.neighbour(from, 1, 0);
+        if next == *from {
+            loop {
+                let before = self.grid.neighbour(&next, -1, 0);
+                if before == next {
+                    break;
+                }
+                next = before;
+            }
+        }
+        (next != *from).then_some(next)
+    }
+
+    /// Takes a new reading of the same run; where one is and how one looks stays.
+    pub fn refresh(&mut self, run: Run) {
+        self.run = run;
+        self.pivot.settle_pages(&self.run);
+        self.lay_out();
+    }
+
+    /// Renews the grid, and keeps the selection on something that exists.
+    pub fn lay_out(&mut self) {
+        self.grid = self.shown_grid();
+        let exists = self
+            .selected
+            .as_ref()
+            .is_some_and(|key| self.run.cells.contains_key(key));
+        if !exists {
+            self.selected = self.grid.order().into_iter().next();
+        }
+        if let Reference::Cell(key) = &self.look.reference
+            && !self.run.cells.contains_key(key)
+        {
+            self.look.reference = Reference::Original;
+        }
+    }
+
+    /// The pivot's grid without what filters leave out; or, sorted, one list of what they admit.
+    fn shown_grid(&self) -> Grid {
+        let judging = &self.judging;
+        if judging.sort != SortBy::Key {
+            let sorted = select::select(
+                &self.run,
+                &judging.review,
+                &judging.reviewer,
+                &judging.filters,
+                judging.sort,
+            );
+            let title = if judging.sort == SortBy::WallTime {
+                "by wall time, quickest first"
+            } else {
+                "by GPU time, quickest first"
+            };
+            let strips = sorted
+                .chunks(SORTED_PER_ROW)
+                .enumerate()
+                .map(|(index, cells)| Strip {
+                    axis: Axis::Quant,
+                    title: if index == 0 {
+                        title.to_owned()
+                    } else {
+                        String::new()
+                    },
+                    cells: cells.to_vec(),
+                });
+            return Grid {
+                rows: Vec::new(),
+                columns: Vec::new(),
+                cells: Vec::new(),
+                strips: strips.collect(),
+            };
+        }
+        let mut grid = self.pivot.grid(&self.run);
+        if !judging.filters.is_empty() {
+            for cell in &mut grid.cells {
+                *cell = cell.take().filter(|key| judging.admits(key, &self.run));
+            }
+            for strip in &mut grid.strips {
+                strip.cells.retain(|key| judging.admits(key, &self.run));
+            }
+            grid.strips.retain(|strip| !strip.cells.is_empty());
+        }
+        grid
+    }
+
+    /// All cells in the order in which keys go through them: those on screen first.
+    pub fn order(&self) -> Vec<CellKey> {
+        let mut order = self.grid.order();
+        let rest: Vec<CellKey> = self
+            .run
+            .cells
+            .keys()
+            .filter(|key| !order.contains(key) && self.judging.admits(key, &self.run))
+            .cloned()
+            .collect();
+        order.extend(rest);
+        order
+    }
+
+    /// Selects a cell and turns to its page.
+    pub fn select(&mut self, key: CellKey) {
+        self.pivot.show(&key, &self.run);
+        self.grid = self.shown_grid();
+        self.selected = Some(key);
+    }
+
+    /// Moves the selection in the grid.
+    pub fn step(&mut self, columns: i32, rows: i32) {
+        if let Some(from) = &self.selected {
+            let next = self.grid.neighbour(from, columns, rows);
+            self.selected = Some(next);
+        }
+    }
+
+    /// The cells that arrows lead to from the selected one: these are loaded ahead.
+    pub fn neighbours(&self) -> Vec<CellKey> {
+        let Some(from) = &self.selected else {
+            return Vec::new();
+        };
+        let mut all: Vec<CellKey> = [(1, 0), (-1, 0), (0, 1), (0, -1)]
+            .into_iter()
+            .map(|(columns, rows)| self.grid.neighbour(from, columns, rows))
+            .filter(|key| key != from)
+            .collect();
+        all.dedup();
+        all
+    }
+
+    /// The selected cell's state.
+    pub fn selected_state(&self) -> Option<&CellState> {
+        self.run.cells.get(self.selected.as_ref()?)
+    }
+
+    /// Switches a way of comparing on, or off if it is on.
+    pub fn toggle_compare(&mut self, compare: Compare) {
+        self.look.compare = if self.look.compare == compare {
+            Compare::Plain
+        } else {
+            compare
+        };
+    }
+
+    /// The dilation that the overlay shows, in pixels at inference size; `None` if it is unknown.
+    pub fn shown_dilation_px(&self, key: &CellKey) -> Option<f32> {
+        self.look
+            .dilate_px
+            .or_else(|| key.dilate_px.map(|px| px.value() as f32))
+    }
+
+    /// The recipe that an approval would write: the cell's own, unless the overlay's dilation was moved.
+    pub fn staged_recipe(&self, key: &CellKey) -> Option<MaskRecipe> {
+        let mut recipe = self.run.recipe_of(key)?;
+        recipe.dilate_px = self.look.dilate_px?;
+        Some(recipe)
+    }
+
+    /// Cells that are not there yet and could be run.
+    pub fn missing_count(&self) -> usize {
+        self.run
+            .cells
+            .values()
+            .filter(|state| !matches!(state, CellState::Done(_)))
+            .count()
+    }
+}

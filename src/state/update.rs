@@ -1,0 +1,457 @@
+//! The one place that changes [`AppState`].
+
+use super::command::Command;
+use super::lab::{self, LabMsg};
+use super::look::{self, Channel, Compare, Metric, Overlay, Reference, ViewRequest};
+use super::run_view::RunView;
+use super::{AppState, Effect, Event, FolderFor, Msg, Page, approving, update_judging};
+use crate::model::ids::ReviewerId;
+use crate::model::run::RunDocument;
+use std::path::PathBuf;
+
+/// How the message begins that stays until the disk takes verdicts again.
+const UNWRITTEN: &str = "verdicts are kept in memory";
+
+/// Applies a message and says what is to be done outside.
+pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
+    match msg {
+        Msg::Command(command) => on_command(state, command),
+        Msg::Event(event) => on_event(state, event),
+        Msg::Lab(msg) => lab::on_msg(state, msg),
+        Msg::Select(key) => {
+            if let Some(view) = &mut state.run {
+                view.select(key);
+            }
+            Vec::new()
+        }
+        Msg::SetLook(look) => {
+            if let Some(view) = &mut state.run {
+                view.look = *look;
+            }
+            Vec::new()
+        }
+        Msg::SetPivot(pivot) => {
+            if let Some(view) = &mut state.run {
+                view.pivot = *pivot;
+                view.pivot.settle_pages(&view.run);
+                view.lay_out();
+            }
+            Vec::new()
+        }
+        Msg::SetCompose(form) => {
+            state.compose = *form;
+            check_form(state)
+        }
+        Msg::SetInboxSearch(text) => {
+            state.inbox_search = text;
+            Vec::new()
+        }
+        Msg::Open(dir) => open(state, dir),
+        Msg::HoldReference(is_held) if state.page == Page::MaskLab => {
+            lab::hold_other(state, is_held)
+        }
+        Msg::HoldReference(is_held) => {
+            if let Some(view) = &mut state.run {
+                view.is_reference_held = is_held;
+            }
+            Vec::new()
+        }
+        Msg::Approve(msg) => approving::on_msg(state, msg),
+        Msg::Judge(msg) => update_judging::on_msg(state, msg),
+        Msg::ChooseFolder(purpose) => vec![Effect::ChooseFolder(purpose)],
+        Msg::SetSettings(settings) => {
+            let settings = settings.sane();
+            if settings.runs_dir != state.settings.runs_dir {
+                state.compose.runs_dir.clone_from(&settings.runs_dir);
+            }
+            if settings.models_dir != state.settings.models_dir {
+                state.compose.models_dir.clone_from(&settings.models_dir);
+            }
+            state.settings = settings;
+            Vec::new()
+        }
+        Msg::CloseToast(id) => {
+            state.toasts.retain(|toast| toast.id != id);
+            Vec::new()
+        }
+    }
+}
+
+fn open(state: &mut AppState, dir: PathBuf) -> Vec<Effect> {
+    state.opening = Some(dir.clone());
+    state.page = Page::Run;
+    vec![Effect::OpenRun(dir)]
+}
+
+pub(super) fn check_form(state: &mut AppState) -> Vec<Effect> {
+    match state.compose.request() {
+        Ok(request) => {
+            state.compose_problems.clear();
+            vec![Effect::EstimateRun(Box::new(request))]
+        }
+        Err(problems) => {
+            state.compose_problems = problems;
+            state.estimate = None;
+            Vec::new()
+        }
+    }
+}
+
+fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
+    if state.page == Page::MaskLab
+        && let Some(effects) = lab::on_command(state, command)
+    {
+        return effects;
+    }
+    match command {
+        Command::GoTo(page) => {
+            state.page = page;
+            match page {
+                Page::Inbox => vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))],
+                Page::Compose => check_form(state),
+                Page::MaskLab if state.lab.is_none() && state.has_own_run() => {
+                    lab::on_msg(state, LabMsg::OpenRun)
+                }
+                _ => Vec::new(),
+            }
+        }
+        Command::OpenRunFolder => vec![Effect::ChooseFolder(FolderFor::Run)],
+        Command::Reload => match &state.run {
+            Some(view) if state.page == Page::Run => vec![Effect::OpenRun(view.dir.clone())],
+            _ => vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))],
+        },
+        Command::Help => {
+            state.is_help_open = !state.is_help_open;
+            Vec::new()
+        }
+        Command::Palette => {
+            state.is_palette_open = !state.is_palette_open;
+            Vec::new()
+        }
+        Command::ToggleLeftPanel => {
+            state.is_left_folded = !state.is_left_folded;
+            Vec::new()
+        }
+        Command::ToggleRightPanel => {
+            state.is_right_folded = !state.is_right_folded;
+            Vec::new()
+        }
+        Command::ToggleTheme => {
+            state.settings.is_light = !state.settings.is_light;
+            Vec::new()
+        }
+        Command::LargerText => {
+            state.settings.ui_scale = (state.settings.ui_scale + 0.1).min(3.0);
+            Vec::new()
+        }
+        Command::SmallerText => {
+            state.settings.ui_scale = (state.settings.ui_scale - 0.1).max(0.5);
+            Vec::new()
+        }
+        Command::Quit => vec![Effect::Quit],
+        Command::Approve => approving::open(state),
+        Command::StartRun => start_run(state),
+        Command::CancelRun => {
+            let Some(live) = state.run.as_mut().and_then(|view| view.live.as_mut()) else {
+                return Vec::new();
+            };
+            live.is_cancelling = true;
+            vec![Effect::CancelRun]
+        }
+        Command::Back if close_what_is_open(state) => Vec::new(),
+        _ if update_judging::is_about_judging(command) => {
+            update_judging::on_command(state, command)
+        }
+        _ => match &mut state.run {
+            Some(view) => on_run_command(view, command, &state.compose.models_dir),
+            None => Vec::new(),
+        },
+    }
+}
+
+/// Closes help or palette, whichever is in front; `false` if neither is open.
+fn close_what_is_open(state: &mut AppState) -> bool {
+    let was_open = state.is_palette_open || state.is_help_open;
+    if state.is_palette_open {
+        state.is_palette_open = false;
+    } else {
+        state.is_help_open = false;
+    }
+    was_open
+}
+
+fn start_run(state: &mut AppState) -> Vec<Effect> {
+    if state.is_running() {
+        state.toast("a run is under way; cancel it or let it end first", true);
+        return Vec::new();
+    }
+    match state.compose.request() {
+        Ok(request) => vec![Effect::StartRun(Box::new(request))],
+        Err(problems) => {
+            if let Some(first) = problems.first() {
+                state.toast(format!("{}: {}", first.field, first.problem), true);
+            }
+            state.compose_problems = problems;
+            state.page = Page::Compose;
+            Vec::new()
+        }
+    }
+}
+
+fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec<Effect> {
+    match command {
+        Command::Left => view.step(-1, 0),
+        Command::Right => view.step(1, 0),
+        Command::Up => view.step(0, -1),
+        Command::Down => view.step(0, 1),
+        Command::PreviousPage | Command::NextPage => {
+            let by = if command == Command::NextPage { 1 } else { -1 };
+            view.pivot.turn_page(&view.run, by);
+            let at = view.selected.as_ref().and_then(|key| {
+                // The same place on the new page.
+                let row = view.pivot.rows.value_of(key);
+                let column = view.pivot.columns.value_of(key);
+                let grid = view.pivot.grid(&view.run);
+                grid.order().into_iter().find(|other| {
+                    view.pivot.rows.value_of(other) == row
+                        && view.pivot.columns.value_of(other) == column
+                })
+            });
+            view.selected = at.or(view.selected.take());
+            view.lay_out();
+        }
+        Command::FullScreen => {
+            view.is_full_screen = !view.is_full_screen && view.selected.is_some()
+        }
+        Command::Back => {
+            if view.look.compare != Compare::Plain && !view.is_full_screen {
+                view.look.compare = Compare::Plain;
+            }
+            view.is_full_screen = false;
+            view.is_cycling = false;
+        }
+        Command::SetReference => {
+            if let Some(key) = &view.selected {
+                view.look.reference = Reference::Cell(key.clone());
+            }
+        }
+        Command::ReferenceIsOriginal => view.look.reference = Reference::Original,
+        Command::AutoCycle => view.is_cycling = !view.is_cycling,
+        Command::Wipe => view.toggle_compare(Compare::Wipe),
+        Command::Difference => view.toggle_compare(Compare::Difference),
+        Command::NextMetric => view.look.metric = look::next_in(&Metric::ALL, view.look.metric),
+        Command::MoreGain => view.look.gain = (view.look.gain * 2.0).min(64.0),
+        Command::LessGain => view.look.gain = (view.look.gain / 2.0).max(1.0),
+        Command::ToggleMaskBox => view.ask(ViewRequest::ToggleMaskBox),
+        Command::Fit => view.ask(ViewRequest::Fit),
+        Command::ActualSize => view.ask(ViewRequest::ActualSize),
+        Command::ZoomIn => view.ask(ViewRequest::ZoomBy(1.25)),
+        Command::ZoomOut => view.ask(ViewRequest::ZoomBy(0.8)),
+        Command::CycleOverlay => {
+            view.look.overlay = look::next_in(&Overlay::ALL, view.look.overlay)
+        }
+        Command::CycleChannel => {
+            view.look.channel = look::next_in(&Channel::ALL, view.look.channel)
+        }
+        Command::Loupe => view.look.has_loupe = !view.look.has_loupe,
+        Command::ExposureUp => view.look.exposure_stops = (view.look.exposure_stops + 0.5).min(8.0),
+        Command::ExposureDown => {
+            view.look.exposure_stops = (view.look.exposure_stops - 0.5).max(-8.0)
+        }
+        Command::SwapAxes => {
+            let rows = view.pivot.columns;
+            view.pivot.set_rows(rows, &view.run);
+            view.lay_out();
+        }
+        Command::DilateBy(px) => {
+            let Some(key) = &view.selected else {
+                return Vec::new();
+            };
+            if let Some(now) = view.shown_dilation_px(key) {
+                view.look.dilate_px = Some((now + f32::from(px)).clamp(0.0, 64.0));
+            }
+        }
+        Command::ResumeRun if view.live.is_none() => {
+            return vec![Effect::ResumeRun {
+                dir: view.dir.clone(),
+                models_dir: PathBuf::from(models_dir),
+            }];
+        }
+        Command::ExportView => return vec![Effect::ExportView],
+        Command::ExportSheet => return vec![Effect::ExportSheet(view.dir.clone())],
+        _ => {}
+    }
+    Vec::new()
+}
+
+/// Asks for the mask of the open run, if it has one that was not read yet.
+fn load_mask(state: &AppState) -> Vec<Effect> {
+    let Some(view) = state.run.as_ref().filter(|view| view.mask_field.is_none()) else {
+        return Vec::new();
+    };
+    let load = |document: &RunDocument| Effect::LoadRunMask {
+        dir: view.dir.clone(),
+        generation: view.generation,
+        document: Box::new(document.clone()),
+    };
+    view.run.document().map(load).into_iter().collect()
+}
+
+fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
+    match event {
+        Event::RunOpened { dir, result } => {
+            if state.opening.as_ref() == Some(&dir) {
+                state.opening = None;
+            }
+            match (result, &mut state.run) {
+                (Ok(run), Some(view)) if view.dir == dir => view.refresh(*run),
+                (Ok(run), slot) => {
+                    state.next_id += 1;
+                    let reviewer = ReviewerId::from_name(&state.settings.reviewer);
+                    let mut fresh = RunView::new(dir.clone(), *run, reviewer, state.next_id);
+                    if let Some(former) = slot.as_ref() {
+                        // How one looks is kept when runs change.
+                        fresh.look = super::look::Look {
+                            reference: Reference::Original,
+                            dilate_px: None,
+                            ..former.look.clone()
+                        };
+                    }
+                    *slot = Some(fresh);
+                    state.page = Page::Run;
+                    return vec![Effect::ReadJournals(dir)];
+                }
+                (Err(problem), _) => state.toast(problem, true),
+            }
+            load_mask(state)
+        }
+        Event::RunMask {
+            dir,
+            generation,
+            result,
+        } => {
+            let asked = |view: &&mut RunView| view.dir == dir && view.generation == generation;
+            if let Some(view) = state.run.as_mut().filter(asked) {
+                match result {
+                    Ok(field) => view.mask_field = Some(field),
+                    Err(problem) => {
+                        state.toast(format!("mask views are off: {problem}"), true);
+                    }
+                }
+            }
+            Vec::new()
+        }
+        Event::Lab(event) => lab::on_event(state, event),
+        Event::InboxListed(entries) => {
+            state.inbox = entries;
+            Vec::new()
+        }
+        Event::FolderChosen(purpose, dir) => {
+            let text = dir.display().to_string();
+            match purpose {
+                FolderFor::Run => return open(state, dir),
+                FolderFor::Lab => return lab::on_msg(state, LabMsg::OpenSession(dir)),
+                FolderFor::LabSession => return lab::save_in(state, dir),
+                FolderFor::Session => state.compose.session_dir = text,
+                FolderFor::Models => state.compose.models_dir = text,
+                FolderFor::Runs => state.compose.runs_dir = text,
+            }
+            check_form(state)
+        }
+        Event::RunStarted { dir, .. } => open(state, dir),
+        Event::RunProgress(mut live) => {
+            if let Some(view) = &mut state.run {
+                live.is_cancelling |= view.live.as_ref().is_some_and(|now| now.is_cancelling);
+                view.live = Some(*live);
+            }
+            Vec::new()
+        }
+        Event::CellEnded {
+            dir,
+            key,
+            state: cell,
+        } => {
+            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
+                view.run.cells.insert(key, *cell);
+                view.lay_out();
+            }
+            Vec::new()
+        }
+        Event::RunEnded { dir, result } => {
+            if let Some(view) = &mut state.run {
+                view.live = None;
+            }
+            match result {
+                Ok(sentence) => state.toast(sentence, false),
+                Err(problem) => state.toast(problem, true),
+            }
+            vec![Effect::OpenRun(dir)]
+        }
+        Event::JournalsRead {
+            dir,
+            events,
+            warnings,
+        } => {
+            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
+                view.judging.take_in(events);
+                for warning in warnings {
+                    if !view.run.warnings.contains(&warning) {
+                        view.run.warnings.push(warning);
+                    }
+                }
+                view.lay_out();
+            }
+            Vec::new()
+        }
+        Event::EventsWritten {
+            dir,
+            events,
+            waiting,
+        } => {
+            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
+                view.judging.take_in(events);
+                if view.judging.unwritten > 0 && waiting == 0 {
+                    state
+                        .toasts
+                        .retain(|toast| !toast.text.starts_with(UNWRITTEN));
+                }
+                view.judging.unwritten = waiting;
+                view.lay_out();
+            }
+            Vec::new()
+        }
+        Event::EventsNotWritten {
+            dir,
+            events,
+            problem,
+            waiting,
+        } => {
+            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
+                view.judging.take_in(events);
+                view.judging.unwritten = waiting;
+                view.lay_out();
+            }
+            state
+                .toasts
+                .retain(|toast| !toast.text.starts_with(UNWRITTEN));
+            state.toast(
+                format!("{UNWRITTEN} ({waiting}), and tried again until it works: {problem}"),
+                true,
+            );
+            Vec::new()
+        }
+        event @ (Event::ApprovalRead { .. } | Event::ApprovalWritten { .. }) => approving::on_event(state, event),
+        Event::Estimated(estimate) => {
+            state.estimate = estimate;
+            Vec::new()
+        }
+        Event::Note(text) => {
+            state.toast(text, false);
+            Vec::new()
+        }
+        Event::Problem(text) => {
+            state.toast(text, true);
+            Vec::new()
+        }
+    }
+}

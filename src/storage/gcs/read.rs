@@ -1,0 +1,282 @@
+//! Reads that end: resumed where they broke, cut off when they stall or drip, verified by our own CRC32C.
+
+use std::path::Path;
+use std::time::Instant;
+
+use bytes::Bytes;
+use google_cloud_gax::retry_policy::NeverRetry;
+use google_cloud_storage::model_ext::ReadRange;
+use google_cloud_storage::read_object::ReadObjectResponse;
+use tokio::io::AsyncWriteExt as _;
+
+use super::super::store::OnBytes;
+use super::super::{ObjectMeta, ObjectName, Result, StorageError, files};
+use super::{Gcs, errors, retry};
+
+impl Gcs {
+    pub(super) async fn fetch_verified(
+        &self,
+        meta: &ObjectMeta,
+        part: &Path,
+        on_bytes: OnBytes<'_>,
+    ) -> Result<()> {
+        let place = self.place_of(&meta.name);
+        let wanted = meta.crc32c.ok_or_else(|| StorageError::Corrupt {
+            place: place.clone(),
+            detail: "the list has no CRC32C for it, so that it cannot be verified".into(),
+        })?;
+        // Twice: a wrong bit in a first transfer, or in what an interrupted one had left, may heal.
+        for last_try in [false, true] {
+            let got = self.fetch_resuming(meta, part, on_bytes).await?;
+            if got == wanted {
+                return Ok(());
+            }
+            tokio::fs::remove_file(part)
+                .await
+                .map_err(StorageError::io("removing", part))?;
+            if last_try {
+                return Err(StorageError::Corrupt {
+                    place,
+                    detail: format!("its CRC32C is {got:08x} instead of {wanted:08x}, twice"),
+                });
+            }
+            tracing::warn!(name = %meta.name, "wrong checksum; fetching it again from the start");
+        }
+        Ok(())
+    }
+
+    /// Brings `part` to its full length, and returns its CRC32C.
+    async fn fetch_resuming(
+        &self,
+        meta: &ObjectMeta,
+        part: &Path,
+        on_bytes: OnBytes<'_>,
+    ) -> Result<u32> {
+        let mut transfer = Transfer::open(part, meta.size_bytes).await?;
+        on_bytes(transfer.have_bytes);
+        let place = self.place_of(&meta.name);
+        // A connection that is cut at every 64 KiB still gets there; one that brings nothing does not go on.
+        let most_requests = u64::from(self.limits.attempts) + meta.size_bytes / (32 * 1024);
+        let (mut requests, mut fruitless) = (0u64, 0u32);
+        while transfer.have_bytes < meta.size_bytes {
+            let before = transfer.have_bytes;
+            requests += 1;
+            let Err(error) = self.read_on(meta, &mut transfer, on_bytes, &place).await else {
+                continue;
+            };
+            transfer.flush(part).await?;
+            if !error.is_retryable() {
+                return Err(error);
+            }
+            fruitless = if transfer.have_bytes > before {
+                1
+            } else {
+                fruitless + 1
+            };
+            let most = if error.is_offline() {
+                2
+            } else {
+                self.limits.attempts
+            };
+            let wait = retry::pause(&self.limits, fruitless, &error);
+            if fruitless >= most || requests >= most_requests || wait > self.limits.total {
+                return Err(retry::with_attempts(
+                    error,
+                    requests.min(u64::from(u32::MAX)) as u32,
+                ));
+            }
+            tokio::time::sleep(if transfer.have_bytes > before {
+                self.limits.backoff / 8
+            } else {
+                wait
+            })
+            .await;
+        }
+        transfer.flush(part).await?;
+        Ok(transfer.crc)
+    }
+
+    async fn read_on(
+        &self,
+        meta: &ObjectMeta,
+        transfer: &mut Transfer,
+        on_bytes: OnBytes<'_>,
+        place: &str,
+    ) -> Result<()> {
+        let range = if transfer.have_bytes == 0 {
+            ReadRange::all()
+        } else {
+            ReadRange::offset(transfer.have_bytes)
+        };
+        let request = self
+            .storage
+            .read_object(self.bucket_path(), meta.name.as_str())
+            .set_generation(meta.generation)
+            .set_read_range(range)
+            .compute_crc32c(false) // ours covers resumed reads too, and cannot be skipped by a header
+            .with_retry_policy(NeverRetry)
+            .send();
+        let mut answer = self.within_idle(request, place).await?;
+        let mut window = (Instant::now(), transfer.have_bytes);
+        while let Some(chunk) = self.next_chunk(&mut answer, place).await? {
+            let len = chunk.len() as u64;
+            if transfer.have_bytes + len > meta.size_bytes {
+                transfer.restart().await;
+                return Err(StorageError::Corrupt {
+                    place: place.to_owned(),
+                    detail: format!(
+                        "it is longer than the {} bytes of the list",
+                        meta.size_bytes
+                    ),
+                });
+            }
+            transfer.append(&chunk).await?;
+            on_bytes(len);
+            let elapsed = window.0.elapsed();
+            if elapsed >= self.limits.speed_window {
+                let speed = (transfer.have_bytes - window.1) as f64 / elapsed.as_secs_f64();
+                if speed < self.limits.slowest_bytes_per_sec as f64 {
+                    return Err(StorageError::TooSlow {
+                        place: place.to_owned(),
+                        bytes_per_sec: speed as u64,
+                    });
+                }
+                window = (Instant::now(), transfer.have_bytes);
+            }
+        }
+        if transfer.have_bytes < meta.size_bytes {
+            return Err(errors::transient(
+                place,
+                &format!(
+                    "cut after {} of {} bytes",
+                    transfer.have_bytes, meta.size_bytes
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn read_segment(
+        &self,
+        name: &ObjectName,
+        offset: u64,
+        len: u64,
+    ) -> Result<Bytes> {
+        if len == 0 {
+            return Ok(Bytes::new());
+        }
+        let place = self.place_of(name);
+        let place = place.as_str();
+        retry::retry(&self.limits, |_| async move {
+            let request = self
+                .storage
+                .read_object(self.bucket_path(), name.as_str())
+                .set_read_range(ReadRange::segment(offset, len))
+                .with_retry_policy(NeverRetry)
+                .send();
+            let mut answer = self.within_idle(request, place).await?;
+            let mut bytes = Vec::new();
+            while let Some(chunk) = self.next_chunk(&mut answer, place).await? {
+                bytes.extend_from_slice(&chunk);
+                if bytes.len() as u64 > len {
+                    return Err(errors::transient(place, "more bytes than were asked for"));
+                }
+            }
+            Ok(Bytes::from(bytes))
+        })
+        .await
+    }
+
+    async fn next_chunk(
+        &self,
+        answer: &mut ReadObjectResponse,
+        place: &str,
+    ) -> Result<Option<Bytes>> {
+        match tokio::time::timeout(self.limits.idle, answer.next()).await {
+            Err(_) => Err(errors::transient(place, &stalled(self))),
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(chunk))) => Ok(Some(chunk)),
+            Ok(Some(Err(error))) => Err(errors::from_crate(&error, place)),
+        }
+    }
+
+    /// Waits for an answer's head.
+    pub(super) async fn within_idle<T, E: std::error::Error + 'static>(
+        &self,
+        request: impl Future<Output = std::result::Result<T, E>>,
+        place: &str,
+    ) -> Result<T> {
+        match tokio::time::timeout(self.limits.idle, request).await {
+            Err(_) => Err(errors::transient(place, &stalled(self))),
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(errors::from_crate(&error, place)),
+        }
+    }
+}
+
+fn stalled(gcs: &Gcs) -> String {
+    format!("nothing arrived for {:.1} s", gcs.limits.idle.as_secs_f64())
+}
+
+/// A file that is being filled, with the checksum of what is in it.
+struct Transfer {
+    file: tokio::fs::File,
+    have_bytes: u64,
+    crc: u32,
+}
+
+impl Transfer {
+    async fn open(part: &Path, size_bytes: u64) -> Result<Self> {
+        let known = if part.exists() {
+            let path = part.to_owned();
+            tokio::task::spawn_blocking(move || files::checksum(&path))
+                .await
+                .map_err(|e| StorageError::io("reading", part)(std::io::Error::other(e)))??
+        } else {
+            (0, 0)
+        };
+        let fits = known.0 <= size_bytes;
+        let (have_bytes, crc) = if fits { known } else { (0, 0) };
+        let mut options = tokio::fs::OpenOptions::new();
+        options.create(true);
+        if fits {
+            options.append(true);
+        } else {
+            options.write(true).truncate(true);
+        }
+        let mut file = options
+            .open(part)
+            .await
+            .map_err(StorageError::io("opening", part))?;
+        file.set_max_buf_size(256 * 1024);
+        Ok(Self {
+            file,
+            have_bytes,
+            crc,
+        })
+    }
+
+    async fn append(&mut self, chunk: &[u8]) -> Result<()> {
+        self.file
+            .write_all(chunk)
+            .await
+            .map_err(StorageError::io("writing", Path::new("a downloaded part")))?;
+        self.have_bytes += chunk.len() as u64;
+        self.crc = crc32c::crc32c_append(self.crc, chunk);
+        Ok(())
+    }
+
+    async fn flush(&mut self, part: &Path) -> Result<()> {
+        self.file
+            .flush()
+            .await
+            .map_err(StorageError::io("writing", part))
+    }
+
+    /// Forgets what was read. A failure to do so is found by the checksum of the next try.
+    async fn restart(&mut self) {
+        let _ = self.file.set_len(0).await;
+        self.have_bytes = 0;
+        self.crc = 0;
+    }
+}

@@ -1,0 +1,392 @@
+//! What a cell shows, and the numbers that the shader needs for it.
+//!
+//! Pure: from a [`CellPaint`], a [`CellMap`] and the textures at hand it makes the pieces to draw. The
+//! formulas behind each mode stand in `canvas.wgsl`; `tests/canvas.rs` holds them against plain ones.
+
+use super::{
+    gpu::{GpuTexture, Piece, PieceUniform},
+    texture_store::{FieldId, ImageId},
+    view::{CellMap, ImageBox, View},
+};
+
+/// What is measured between a picture and its reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Metric {
+    /// `0.5 + gain / 2 * (picture - reference)` per channel: grey where nothing differs.
+    Signed,
+    /// `gain * |picture - reference|` per channel.
+    #[default]
+    Absolute,
+    /// `gain * |luma(picture) - luma(reference)|` as grey; Rec. 709 weights on encoded values.
+    Luma,
+    /// `gain * ΔE2000 / 100` as grey.
+    DeltaE2000,
+}
+
+/// What a cell shows of its picture.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub enum Mode {
+    /// The picture.
+    #[default]
+    Plain,
+    /// The reference left of a line, the picture right of it.
+    Wipe {
+        /// Where the line stands, in image space (pixels from the left edge).
+        split_in_image: f64,
+    },
+    /// How picture and reference differ.
+    Difference {
+        /// What is measured.
+        metric: Metric,
+        /// Factor on what is shown; 1 shows differences as they are.
+        gain: f32,
+        /// Smaller differences are shown as none: 8-bit levels of the channel that differs most, or
+        /// ΔE; 0 shows all.
+        threshold: f32,
+    },
+    /// The grown mask at inference size, white on black.
+    Mask,
+    /// The picture with the grown mask in middle grey, as the model sees it.
+    MaskedPicture,
+    /// The picture blended into the reference with the feathered mask: an approximation from the
+    /// distance field; saving computes it exactly.
+    Composite {
+        /// Standard deviation of the feather in texels of the field; 0 is a hard edge.
+        feather_px: f32,
+    },
+}
+
+impl Mode {
+    /// True if the mode shows a second picture.
+    pub fn needs_reference(&self) -> bool {
+        matches!(
+            self,
+            Self::Wipe { .. } | Self::Difference { .. } | Self::Composite { .. }
+        )
+    }
+
+    /// True if the mode shows the mask.
+    pub fn needs_mask(&self) -> bool {
+        matches!(
+            self,
+            Self::Mask | Self::MaskedPicture | Self::Composite { .. }
+        )
+    }
+}
+
+/// What of the mask is drawn over the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Overlay {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Solid white-on-black line around the mask, dashed yellow-on-black line around the grown one.
+    Outline,
+    /// The grown mask tinted.
+    Tint,
+    /// Both outlines, and stripes on what the dilation adds.
+    Ring,
+    /// What clean-up and dilation change of the raw mask: gained, lost and specks in three styles.
+    Change,
+}
+
+impl Overlay {
+    /// The next one, for a key that cycles through outline, tint, ring and off.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self {
+            Self::Off => Self::Outline,
+            Self::Outline => Self::Tint,
+            Self::Tint => Self::Ring,
+            Self::Ring | Self::Change => Self::Off,
+        }
+    }
+}
+
+/// Which channels are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Channel {
+    /// All, in colour.
+    #[default]
+    Rgb,
+    /// Red as grey.
+    Red,
+    /// Green as grey.
+    Green,
+    /// Blue as grey.
+    Blue,
+    /// Rec. 709 luma of encoded values as grey.
+    Luma,
+}
+
+/// Everything that decides what one cell looks like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CellPaint {
+    /// The picture.
+    pub image: ImageId,
+    /// The second picture of [`Mode::Wipe`], [`Mode::Difference`] and [`Mode::Composite`]; stretched
+    /// over the same image space.
+    pub reference: Option<ImageId>,
+    /// The mask's distance field; stretched over the same image space.
+    pub mask: Option<FieldId>,
+    /// What is shown.
+    pub mode: Mode,
+    /// What is drawn over it.
+    pub overlay: Overlay,
+    /// Dilation in texels of the field, that is pixels at inference size.
+    pub dilate_px: f32,
+    /// Strength of tint and stripes, 0 to 1.
+    pub overlay_strength: f32,
+    /// Lines around the 16-pixel tokens at inference size; needs a mask for that size.
+    pub has_token_grid: bool,
+    /// Which channels; not in differences and mask views.
+    pub channel: Channel,
+    /// Exposure in stops, in linear light; 0 leaves every value as it is in the file.
+    pub exposure_stops: f32,
+    /// Where to look.
+    pub view: View,
+    /// The image space that all cells share, in pixels: the size of the session's picture. Pictures of
+    /// another size are stretched over it. `None` takes the picture's own size.
+    pub size_in_image: Option<[f64; 2]>,
+}
+
+impl CellPaint {
+    /// The picture as it is, seen through `view`.
+    pub fn new(image: ImageId, view: View) -> Self {
+        Self {
+            image,
+            reference: None,
+            mask: None,
+            mode: Mode::Plain,
+            overlay: Overlay::Off,
+            dilate_px: 0.0,
+            overlay_strength: 0.5,
+            has_token_grid: false,
+            channel: Channel::Rgb,
+            exposure_stops: 0.0,
+            view,
+            size_in_image: None,
+        }
+    }
+
+    /// Why the cell cannot be shown as asked, if so: a mode without the second picture or the mask
+    /// that it needs.
+    pub fn missing_input(&self) -> Option<&'static str> {
+        if self.mode.needs_reference() && self.reference.is_none() {
+            return Some("no reference to compare with");
+        }
+        if self.mode.needs_mask() && self.mask.is_none() {
+            return Some("no mask in this session");
+        }
+        None
+    }
+}
+
+/// A texture that covers a part of image space.
+#[derive(Clone, Debug)]
+pub(super) struct Patch {
+    pub texture: GpuTexture,
+    /// What it is drawn over, in image space.
+    pub covers: ImageBox,
+    /// Image space to texels: scale and offset per axis.
+    pub texels: [[f64; 2]; 2],
+    /// False for a stand-in of lower resolution, which is smoothed when magnified.
+    pub is_final: bool,
+}
+
+impl Patch {
+    /// A texture stretched over all of image space.
+    pub fn whole(texture: GpuTexture, size_in_image: [f64; 2], is_final: bool) -> Self {
+        let size = texture.size();
+        let texels = [0, 1].map(|i| [f64::from(size[i]) / size_in_image[i], 0.0]);
+        Self {
+            texture,
+            covers: ImageBox::whole(size_in_image),
+            texels,
+            is_final,
+        }
+    }
+
+    fn map(&self) -> [f32; 4] {
+        let [x, y] = self.texels;
+        [x[0] as f32, y[0] as f32, x[1] as f32, y[1] as f32]
+    }
+
+    /// Mip level to sample at `zoom`, or -1 where each texel fills at least one screen pixel.
+    fn level(&self, zoom: f64) -> f32 {
+        let texels_per_px = self.texels[0][0].max(self.texels[1][0]) / zoom;
+        if texels_per_px <= 1.0 + 1e-6 {
+            if self.is_final { -1.0 } else { 0.0 }
+        } else {
+            (texels_per_px.log2() as f32).min((self.texture.levels() - 1) as f32)
+        }
+    }
+}
+
+/// The pieces of one cell: every patch of the picture, cut by every patch of the reference.
+pub(super) fn pieces(
+    paint: &CellPaint,
+    map: &CellMap,
+    base: &[Patch],
+    reference: &[Patch],
+    field: Option<(&GpuTexture, [f64; 2])>,
+) -> Vec<Piece> {
+    let common = common_uniform(paint, map, field);
+    let visible = map.visible();
+    let mut pieces = Vec::with_capacity(base.len());
+    let mut add = |base: &Patch, reference: Option<&Patch>| {
+        let mut region = base.covers.intersection(&visible);
+        if let Some(reference) = reference {
+            region = region.intersection(&reference.covers);
+        }
+        if region.is_empty() {
+            return;
+        }
+        let zoom = map.zoom();
+        pieces.push(Piece {
+            uniform: PieceUniform {
+                region: [region.min[0], region.min[1], region.max[0], region.max[1]]
+                    .map(|v| v as f32),
+                base_map: base.map(),
+                reference_map: reference.map_or([0.0; 4], Patch::map),
+                levels: [
+                    base.level(zoom),
+                    reference.map_or(0.0, |patch| patch.level(zoom)),
+                    common.levels[2],
+                    common.levels[3],
+                ],
+                ..common
+            },
+            base: base.texture.clone(),
+            reference: reference.map(|patch| patch.texture.clone()),
+            field: field.map(|(texture, _)| texture.clone()),
+        });
+    };
+    for patch in base {
+        if reference.is_empty() {
+            add(patch, None);
+        } else {
+            for second in reference {
+                add(patch, Some(second));
+            }
+        }
+    }
+    pieces
+}
+
+fn common_uniform(
+    paint: &CellPaint,
+    map: &CellMap,
+    field: Option<(&GpuTexture, [f64; 2])>,
+) -> PieceUniform {
+    let per_px = 1.0 / map.zoom();
+    let origin = map.origin_px();
+    let (mode, metric, params, feather_px) = match paint.mode {
+        Mode::Plain => (0, 0, [0.0; 3], 0.0),
+        Mode::Wipe { split_in_image } => (1, 0, [split_in_image as f32, 0.0, 0.0], 0.0),
+        Mode::Difference {
+            metric,
+            gain,
+            threshold,
+        } => {
+            let metric = match metric {
+                Metric::Signed => 0,
+                Metric::Absolute => 1,
+                Metric::Luma => 2,
+                Metric::DeltaE2000 => 3,
+            };
+            (2, metric, [0.0, gain, threshold], 0.0)
+        }
+        Mode::Mask => (3, 0, [0.0; 3], 0.0),
+        Mode::MaskedPicture => (4, 0, [0.0; 3], 0.0),
+        Mode::Composite { feather_px } => (5, 0, [0.0; 3], feather_px),
+    };
+    let overlay = match paint.overlay {
+        _ if field.is_none() => 0,
+        Overlay::Off => 0,
+        Overlay::Outline => 1,
+        Overlay::Tint => 2,
+        Overlay::Ring => 3,
+        Overlay::Change => 4,
+    };
+    let channel = match paint.channel {
+        Channel::Rgb => 0,
+        Channel::Red => 1,
+        Channel::Green => 2,
+        Channel::Blue => 3,
+        Channel::Luma => 4,
+    };
+    let texels_per_image_px = field.map_or([1.0; 2], |(texture, size_in_image)| {
+        let size = texture.size();
+        [0, 1].map(|i| f64::from(size[i]) / size_in_image[i])
+    });
+    let px_per_texel = map.zoom() / texels_per_image_px[0].max(texels_per_image_px[1]);
+    let has_tokens = paint.has_token_grid && field.is_some();
+    PieceUniform {
+        to_image: [
+            per_px as f32,
+            per_px as f32,
+            (-origin[0] * per_px) as f32,
+            (-origin[1] * per_px) as f32,
+        ],
+        field_map: [
+            texels_per_image_px[0] as f32,
+            texels_per_image_px[1] as f32,
+            0.0,
+            0.0,
+        ],
+        levels: [
+            0.0,
+            0.0,
+            px_per_texel as f32,
+            f32::from(u8::from(has_tokens)),
+        ],
+        choice: [mode, metric, overlay, channel],
+        params: [params[0], params[1], params[2], paint.exposure_stops.exp2()],
+        mask: [
+            paint.dilate_px.max(0.0),
+            feather_px.max(0.0),
+            paint.overlay_strength,
+            0.0,
+        ],
+        ..PieceUniform::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_says_what_it_lacks() {
+        let view = View {
+            center_in_image: [0.0; 2],
+            zoom: 1.0,
+        };
+        let mut paint = CellPaint::new(ImageId::FIRST, view);
+        assert_eq!(paint.missing_input(), None);
+        paint.mode = Mode::Wipe {
+            split_in_image: 3.0,
+        };
+        assert!(
+            paint
+                .missing_input()
+                .is_some_and(|why| why.contains("reference"))
+        );
+        paint.mode = Mode::Mask;
+        assert!(
+            paint
+                .missing_input()
+                .is_some_and(|why| why.contains("mask"))
+        );
+    }
+
+    #[test]
+    fn the_overlay_key_comes_back_to_off() {
+        let mut overlay = Overlay::Off;
+        for _ in 0..4 {
+            overlay = overlay.next();
+        }
+        assert_eq!(overlay, Overlay::Off);
+    }
+}

@@ -1,0 +1,106 @@
+//! Drawing boxes and points on a picture, with Shift and the mouse, in pixels of the original image.
+
+use super::UiMemory;
+use super::canvas::CellMap;
+use crate::model::cell::CellKey;
+use crate::model::review::event::{Mark, Shape};
+use crate::state::run_view::RunView;
+use crate::state::{JudgeMsg, Msg};
+use eframe::egui;
+
+/// A drag shorter than this, in points, is a click.
+const LEAST_DRAG: f32 = 4.0;
+
+/// Takes the clicks and drags with Shift on a cell, and turns them into marks.
+pub fn mark_response(
+    ui: &egui::Ui,
+    response: &egui::Response,
+    key: &CellKey,
+    view: &RunView,
+    memory: &mut UiMemory,
+    out: &mut Vec<Msg>,
+) {
+    let has_shift = ui.input(|input| input.modifiers.shift);
+    let is_mine = memory.drawing.as_ref().is_some_and(|(cell, _)| cell == key);
+    if !has_shift && !is_mine {
+        return;
+    }
+    let pixels_per_point = ui.pixels_per_point();
+    let shown = memory.framing.view(
+        memory.size_in_image,
+        super::canvas::cell_px(response.rect, pixels_per_point),
+    );
+    let map = CellMap::new(response.rect, pixels_per_point, &shown);
+    let Some(pointer) = response.interact_pointer_pos() else {
+        if is_mine {
+            memory.drawing = None;
+        }
+        return;
+    };
+    let at = map.to_image(pointer);
+    if response.clicked() && has_shift {
+        memory.drawing = None;
+        let shape = Shape::Point {
+            x: at[0] as f32,
+            y: at[1] as f32,
+        };
+        out.push(add(key, shape, view));
+    } else if response.drag_started() && has_shift {
+        memory.drawing = Some((key.clone(), at));
+    } else if response.drag_stopped() && is_mine {
+        if let Some((_, from)) = memory.drawing.take() {
+            let from_in_ui = map.to_ui(from);
+            let shape = if from_in_ui.distance(pointer) < LEAST_DRAG {
+                Shape::Point {
+                    x: at[0] as f32,
+                    y: at[1] as f32,
+                }
+            } else {
+                Shape::between(
+                    (from[0] as f32, from[1] as f32),
+                    (at[0] as f32, at[1] as f32),
+                )
+            };
+            out.push(add(key, shape, view));
+        }
+    } else if response.dragged() && is_mine {
+        if let Some((_, from)) = &memory.drawing {
+            let rect = egui::Rect::from_two_pos(map.to_ui(*from), pointer);
+            let painter = ui.ctx().layer_painter(egui::LayerId::new(
+                egui::Order::Foreground,
+                egui::Id::unique("drawing"),
+            ));
+            let stroke = |width, colour| egui::Stroke::new(width, colour);
+            painter.rect_stroke(
+                rect,
+                0.0,
+                stroke(3.0, egui::Color32::BLACK),
+                egui::StrokeKind::Outside,
+            );
+            painter.rect_stroke(
+                rect,
+                0.0,
+                stroke(1.5, egui::Color32::YELLOW),
+                egui::StrokeKind::Outside,
+            );
+        }
+    }
+}
+
+/// A new mark carries the cell's failure type where there is just one.
+fn add(key: &CellKey, shape: Shape, view: &RunView) -> Msg {
+    let types = view.judging.review.types(Some(&view.judging.reviewer), key);
+    let failure = if types.len() == 1 {
+        types.into_iter().next()
+    } else {
+        None
+    };
+    Msg::Judge(JudgeMsg::AddMark(
+        key.clone(),
+        Mark {
+            shape,
+            failure,
+            text: String::new(),
+        },
+    ))
+}

@@ -1,0 +1,266 @@
+//! What drawing keeps between frames and nobody else needs: textures, the shared view, typed text.
+
+use super::canvas::{
+    Canvas, DistanceField, FieldId, Framing, ImageBox, ImageId, ImageSource, ImageStatus, View,
+};
+use super::theme;
+use crate::model::cell::CellKey;
+use crate::model::run::{CellState, files};
+use crate::state::lab::mask_field::MaskField;
+use crate::state::look::ViewRequest;
+use crate::state::run_view::RunView;
+use crate::state::{AppState, JudgeMsg, Msg};
+use eframe::egui;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The field id of the open run's mask.
+pub const RUN_MASK: FieldId = FieldId(1);
+
+/// A selected cell counts as seen from this width on, in points: less does not show a hallucination.
+pub const MIN_SEEN_POINTS: f32 = 110.0;
+
+/// What drawing keeps between frames.
+#[derive(Default)]
+pub struct UiMemory {
+    /// Pictures and the GPU; `None` in tests without a renderer.
+    pub canvas: Option<Canvas>,
+    /// Where all cells look.
+    pub framing: Framing,
+    /// Size of the session's picture in pixels: the image space that all cells share.
+    pub size_in_image: [f64; 2],
+    /// The mask's box in that space.
+    pub mask_box: Option<ImageBox>,
+    /// The mask's distance field, once it is there.
+    pub mask_field: Option<FieldId>,
+    /// The point under the cursor, which all cells mark.
+    pub cursor_in_image: Option<[f64; 2]>,
+    /// Zoom and cursor for the status bar.
+    pub status_text: String,
+    /// The selection at the last frame, to tell when keys moved it.
+    pub last_selected: Option<CellKey>,
+    /// What is typed into the palette.
+    pub palette_text: String,
+    /// Where one is in the palette.
+    pub palette_index: usize,
+    /// When the flipbook last turned a page by itself, in egui's seconds.
+    pub cycled_at: f64,
+    /// Size of a cell of the grid, in physical pixels.
+    pub last_cell_px: Option<[f64; 2]>,
+    /// The note that is being typed, and on which cell.
+    pub note: Option<(CellKey, String)>,
+    /// The filter's limit, in seconds.
+    pub fast_enough_secs: f64,
+    /// Where a box is being drawn: the cell and its first corner in the image.
+    pub drawing: Option<(CellKey, [f64; 2])>,
+    seen: BTreeSet<CellKey>,
+    request_seen: Option<u64>,
+    applied_theme: Option<(bool, f32)>,
+    run_generation: u64,
+    uploaded_field: Option<Arc<MaskField>>,
+}
+
+impl UiMemory {
+    /// A memory that draws pictures on `canvas`.
+    pub fn new(canvas: Canvas) -> Self {
+        Self {
+            canvas: Some(canvas),
+            fast_enough_secs: 60.0,
+            ..Self::default()
+        }
+    }
+
+    /// Call before anything is drawn.
+    pub fn begin_frame(&mut self, ctx: &egui::Context, state: &AppState) {
+        let theme = (state.settings.is_light, state.settings.ui_scale);
+        if self.applied_theme != Some(theme) {
+            self.applied_theme = Some(theme);
+            theme::apply(ctx, theme.0);
+            ctx.set_zoom_factor(theme.1);
+        }
+        if let Some(canvas) = &mut self.canvas {
+            canvas.set_budget_bytes(u64::from(state.settings.picture_budget_mib) << 20);
+            canvas.begin_frame();
+        }
+        if self.size_in_image[0] < 1.0 {
+            self.size_in_image = [1024.0, 1024.0];
+        }
+        let generation = state.run.as_ref().map_or(0, |view| view.generation);
+        if generation != self.run_generation {
+            self.run_generation = generation;
+            self.mask_field = None;
+            self.seen.clear();
+            self.mask_box = None;
+            self.framing = Framing::Whole;
+            self.request_seen = None;
+            self.uploaded_field = None;
+        }
+        if let Some(field) = state.run.as_ref().and_then(|view| view.mask_field.as_ref()) {
+            self.take_mask(field);
+        }
+        if let Some(view) = &state.run
+            && let Some(size) = self.known_size(view)
+        {
+            self.size_in_image = size;
+        }
+    }
+
+    /// Says once that a cell was shown large enough to be judged: its picture is there, and it is at
+    /// least [`MIN_SEEN_POINTS`] wide.
+    pub fn note_seen(
+        &mut self,
+        view: &RunView,
+        key: &CellKey,
+        width_points: f32,
+        out: &mut Vec<Msg>,
+    ) {
+        if width_points < MIN_SEEN_POINTS
+            || self.seen.contains(key)
+            || view
+                .judging
+                .review
+                .is_seen(Some(&view.judging.reviewer), key)
+        {
+            return;
+        }
+        let is_there = self.image_of(view, key).is_some_and(|image| {
+            self.canvas.as_ref().is_some_and(|canvas| {
+                !canvas.has_gpu() || canvas.status(image) == ImageStatus::Shown
+            })
+        });
+        if is_there {
+            self.seen.insert(key.clone());
+            out.push(Msg::Judge(JudgeMsg::Seen(key.clone())));
+        }
+    }
+
+    /// Call after everything is drawn.
+    pub fn end_frame(&mut self, ctx: &egui::Context) {
+        if let Some(canvas) = &mut self.canvas {
+            canvas.end_frame(ctx);
+        }
+    }
+
+    /// Hands the run's mask to the GPU when it is another one, and notes its box.
+    fn take_mask(&mut self, field: &Arc<MaskField>) {
+        if self
+            .uploaded_field
+            .as_ref()
+            .is_some_and(|now| Arc::ptr_eq(now, field))
+        {
+            return;
+        }
+        self.uploaded_field = Some(Arc::clone(field));
+        let found = field.mask_box;
+        let corner = |x: u32, y: u32| [f64::from(x), f64::from(y)];
+        self.mask_box = Some(ImageBox {
+            min: corner(found.x, found.y),
+            max: corner(found.x + found.width, found.y + found.height),
+        });
+        if let Some(canvas) = &mut self.canvas {
+            let distances = DistanceField {
+                size: field.size,
+                distance_px: &field.distance_px,
+                raw: None,
+            };
+            match canvas.set_field(RUN_MASK, &distances) {
+                Ok(()) => self.mask_field = Some(RUN_MASK),
+                Err(problem) => tracing::warn!("the mask cannot be shown: {problem}"),
+            }
+        }
+    }
+
+    fn known_size(&mut self, view: &RunView) -> Option<[f64; 2]> {
+        let original = self.original_of(view);
+        let any = view
+            .run
+            .cells
+            .iter()
+            .find(|(_, state)| matches!(state, CellState::Done(_)))
+            .map(|(key, _)| key.clone());
+        let any = any.and_then(|key| self.image_of(view, &key));
+        let canvas = self.canvas.as_ref()?;
+        let size = original
+            .and_then(|id| canvas.image_size(id))
+            .or_else(|| canvas.image_size(any?))?;
+        Some(size.map(f64::from))
+    }
+
+    /// The picture of a cell.
+    pub fn image_of(&mut self, view: &RunView, key: &CellKey) -> Option<ImageId> {
+        if !matches!(view.run.cells.get(key), Some(CellState::Done(_))) {
+            return None;
+        }
+        let path = view.dir.join(view.run.picture_file(key));
+        let revision = view.generation;
+        Some(
+            self.canvas
+                .as_mut()?
+                .image(&ImageSource::File { path, revision }),
+        )
+    }
+
+    /// The session's photograph, where the run has a copy.
+    pub fn original_of(&mut self, view: &RunView) -> Option<ImageId> {
+        view.run.document()?;
+        let path = view.dir.join(files::IMAGE);
+        Some(self.canvas.as_mut()?.image(&ImageSource::File {
+            path,
+            revision: view.generation,
+        }))
+    }
+
+    /// The session's raw mask, where the run has a copy.
+    pub fn mask_of(&mut self, view: &RunView) -> Option<ImageId> {
+        view.run.document()?;
+        let path = view.dir.join(files::MASK);
+        Some(self.canvas.as_mut()?.image(&ImageSource::File {
+            path,
+            revision: view.generation,
+        }))
+    }
+
+    /// Does what the state asked of the view, once, now that sizes on screen are known.
+    pub fn answer_view_request(&mut self, view: &RunView, cell_px: [f64; 2]) {
+        self.last_cell_px = Some(cell_px);
+        let request = view.view_request;
+        if self.request_seen == Some(request.1) {
+            return;
+        }
+        let size = self.size_in_image;
+        let now = self.framing.view(size, cell_px);
+        let to_box = |mask_box: Option<ImageBox>| mask_box.map_or(Framing::Whole, Framing::Box);
+        self.framing = match request.0 {
+            ViewRequest::Fit => Framing::Whole,
+            ViewRequest::MaskBox => {
+                if self.mask_box.is_none() && view.run.document().is_some() {
+                    // Ask again at the next frame: the mask is on its way.
+                    return;
+                }
+                to_box(self.mask_box)
+            }
+            ViewRequest::ToggleMaskBox => match self.framing {
+                Framing::Box(_) => Framing::Whole,
+                Framing::Whole | Framing::Free(_) => to_box(self.mask_box),
+            },
+            ViewRequest::ActualSize => Framing::Free(now.at_full_size(self.cursor_in_image)),
+            ViewRequest::ZoomBy(factor) => {
+                let about = self.cursor_in_image.unwrap_or(now.center_in_image);
+                Framing::Free(
+                    now.zoomed_about(about, now.zoom * f64::from(factor))
+                        .clamped(size),
+                )
+            }
+        };
+        self.request_seen = Some(request.1);
+    }
+
+    /// Notes zoom and cursor for the status bar.
+    pub fn set_status(&mut self, shown: View, cursor_in_image: Option<[f64; 2]>) {
+        self.cursor_in_image = cursor_in_image;
+        let cursor = cursor_in_image.map_or(String::new(), |[x, y]| {
+            format!("  ({:.0}, {:.0})", x.floor(), y.floor())
+        });
+        self.status_text = format!("{}{cursor}", shown.level_text());
+    }
+}

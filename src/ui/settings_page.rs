@@ -1,0 +1,79 @@
+//! Settings: who reviews, where things are kept, how much memory pictures may take.
+
+use crate::state::{AppState, Msg};
+use eframe::egui;
+
+/// The page. A changed copy is sent as one message.
+pub fn settings_page_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
+    let mut settings = state.settings.clone();
+    egui::CentralPanel::default().show(ui, |ui| {
+        egui::ScrollArea::vertical().show(ui, |ui| {
+            ui.set_max_width(900.0);
+            egui::Grid::new("settings")
+                .num_columns(2)
+                .spacing([12.0, 8.0])
+                .show(ui, |ui| {
+                    let rows = [
+                        (
+                            "Reviewer",
+                            &mut settings.reviewer,
+                            "your name, as it stands in journals and approvals",
+                        ),
+                        ("Runs", &mut settings.runs_dir, "where runs are kept"),
+                        (
+                            "Sessions",
+                            &mut settings.sessions_dir,
+                            "where sessions are kept",
+                        ),
+                        (
+                            "Weights",
+                            &mut settings.models_dir,
+                            "a folder laid out as FLUX.1-Fill-dev's repository",
+                        ),
+                        (
+                            "Approved settings",
+                            &mut settings.phase1_path,
+                            "phase1.toml",
+                        ),
+                    ];
+                    for (label, text, hint) in rows {
+                        let name = ui.label(label);
+                        ui.add(
+                            egui::TextEdit::singleline(text)
+                                .hint_text(hint)
+                                .desired_width(560.0),
+                        )
+                        .labelled_by(name.id);
+                        ui.end_row();
+                    }
+                    let name = ui.label("Memory for pictures");
+                    ui.add(
+                        egui::DragValue::new(&mut settings.picture_budget_mib)
+                            .range(64..=65_536)
+                            .speed(16.0)
+                            .suffix(" MiB"),
+                    )
+                    .labelled_by(name.id);
+                    ui.end_row();
+                    let name = ui.label("Interface size");
+                    ui.add(
+                        egui::DragValue::new(&mut settings.ui_scale)
+                            .range(0.5..=3.0)
+                            .speed(0.05)
+                            .suffix(" ×"),
+                    )
+                    .labelled_by(name.id);
+                    ui.end_row();
+                    ui.label("Theme");
+                    ui.horizontal(|ui| {
+                        ui.selectable_value(&mut settings.is_light, false, "Dark");
+                        ui.selectable_value(&mut settings.is_light, true, "Light");
+                    });
+                    ui.end_row();
+                });
+        });
+    });
+    if settings != state.settings {
+        out.push(Msg::SetSettings(Box::new(settings)));
+    }
+}

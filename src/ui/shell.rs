@@ -1,0 +1,180 @@
+//! What surrounds every page: tab bar with menus, status bar, messages.
+
+use super::theme;
+use crate::state::command::{COMMANDS, Command, Menu, is_blind_only};
+use crate::state::compose::duration_label;
+use crate::state::{AppState, Msg, Page};
+use eframe::egui;
+
+fn page_title(state: &AppState, page: Page) -> String {
+    match page {
+        Page::Inbox => "Inbox".to_owned(),
+        Page::Run => match &state.run {
+            Some(view) => format!("Run {}", view.run.run_id),
+            None => "Run".to_owned(),
+        },
+        Page::MaskLab => "Mask lab".to_owned(),
+        Page::Compose => "Compose".to_owned(),
+        Page::Settings => "Settings".to_owned(),
+    }
+}
+
+/// Tabs on the left, menus on the right.
+pub fn tab_bar_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
+    egui::Panel::top("tab bar").show(ui, |ui| {
+        ui.horizontal(|ui| {
+            ui.strong("fill-audit");
+            for page in Page::ALL {
+                let is_front = state.page == page;
+                if ui
+                    .selectable_label(is_front, page_title(state, page))
+                    .clicked()
+                    && !is_front
+                {
+                    out.push(Msg::Command(Command::GoTo(page)));
+                }
+            }
+            ui.with_layout(egui::Layout::right_to_left(egui::Align::Center), |ui| {
+                let help = ui.button("?").on_hover_text("All keys");
+                help.widget_info(|| {
+                    egui::WidgetInfo::labeled(egui::Role::Button, true, "All keys")
+                });
+                if help.clicked() {
+                    out.push(Msg::Command(Command::Help));
+                }
+                for menu in Menu::ALL.into_iter().rev() {
+                    menu_ui(ui, menu, out);
+                }
+            });
+        });
+    });
+}
+
+fn menu_ui(ui: &mut egui::Ui, menu: Menu, out: &mut Vec<Msg>) {
+    ui.menu_button(menu.title(), |ui| {
+        egui::ScrollArea::vertical()
+            .max_height(560.0)
+            .show(ui, |ui| {
+                for info in COMMANDS
+                    .iter()
+                    .filter(|info| info.menu == menu && !is_blind_only(info.command))
+                {
+                    let keys = info
+                        .keys
+                        .first()
+                        .map(ToString::to_string)
+                        .unwrap_or_default();
+                    let button = egui::Button::new(info.name).shortcut_text(keys);
+                    let response = ui.add(button);
+                    response.widget_info(|| {
+                        egui::WidgetInfo::labeled(egui::Role::Button, true, info.name)
+                    });
+                    if response.clicked() {
+                        out.push(Msg::Command(info.command));
+                        ui.close();
+                    }
+                }
+            });
+    });
+}
+
+/// Zoom, cursor, overlay and what is under way.
+pub fn status_bar_ui(
+    ui: &mut egui::Ui,
+    state: &AppState,
+    zoom_and_cursor: &str,
+    out: &mut Vec<Msg>,
+) {
+    egui::Panel::bottom("status bar").show(ui, |ui| {
+        ui.horizontal(|ui| {
+            if let (Page::Run, Some(view)) = (state.page, &state.run) {
+                ui.monospace(zoom_and_cursor);
+                ui.separator();
+                ui.label(format!("overlay: {}", view.look.overlay.label()));
+                if view.look.exposure_stops != 0.0 {
+                    ui.colored_label(
+                        theme::WARNING,
+                        format!(
+                            "exposure {:+.1} stops, for looking only",
+                            view.look.exposure_stops
+                        ),
+                    );
+                }
+                let warnings = view.run.warnings.len();
+                if warnings > 0 {
+                    let text =
+                        format!("{warnings} warning{}", if warnings == 1 { "" } else { "s" });
+                    ui.colored_label(theme::WARNING, text)
+                        .on_hover_text(view.run.warnings.join("\n"));
+                }
+            }
+            if let Some(live) = state.run.as_ref().and_then(|view| view.live.as_ref()) {
+                ui.separator();
+                let fraction = (live.finished as f32 + live.step as f32 / live.steps.max(1) as f32)
+                    / live.total.max(1) as f32;
+                let left = live.left_secs().map_or(String::new(), |secs| {
+                    format!(", {} left", duration_label(secs))
+                });
+                let text = if live.is_cancelling {
+                    "cancelling after this block…".to_owned()
+                } else {
+                    format!(
+                        "{} of {} cells{left} · {}",
+                        live.finished, live.total, live.phase
+                    )
+                };
+                ui.add(
+                    egui::ProgressBar::new(fraction)
+                        .desired_width(120.0)
+                        .fill(theme::ACCENT),
+                );
+                ui.label(text);
+                if !live.is_cancelling && ui.button("Cancel run").clicked() {
+                    out.push(Msg::Command(Command::CancelRun));
+                }
+            }
+            if let Some(dir) = &state.opening {
+                ui.spinner();
+                ui.label(format!("reading {}", dir.display()));
+            }
+        });
+    });
+}
+
+/// Messages above the status bar; those about something lost or failed stay until they are closed.
+pub fn toasts_ui(ctx: &egui::Context, state: &AppState, out: &mut Vec<Msg>) {
+    if state.toasts.is_empty() {
+        return;
+    }
+    egui::Area::new(egui::Id::unique("messages"))
+        .anchor(egui::Align2::RIGHT_BOTTOM, [-12.0, -34.0])
+        .order(egui::Order::Foreground)
+        .show(ctx, |ui| {
+            for toast in &state.toasts {
+                let stroke = egui::Stroke::new(
+                    1.0,
+                    if toast.is_error {
+                        theme::WARNING
+                    } else {
+                        theme::ACCENT
+                    },
+                );
+                egui::Frame::popup(ui.style())
+                    .stroke(stroke)
+                    .show(ui, |ui| {
+                        ui.set_max_width(460.0);
+                        ui.horizontal_top(|ui| {
+                            ui.add(egui::Label::new(&toast.text).wrap().selectable(true));
+                            let close = ui.small_button("✕");
+                            close.widget_info(|| {
+                                egui::WidgetInfo::labeled(egui::Role::Button, true, "Close message")
+                            });
+                            if close.clicked() {
+                                out.push(Msg::CloseToast(toast.id));
+                            }
+                        });
+                    });
+                ui.add_space(4.0);
+            }
+        });
+}

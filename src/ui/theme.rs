@@ -1,0 +1,106 @@
+//! Colours and spacings, named in one place. Surroundings of pictures are neutral grey in both themes.
+
+use eframe::egui::{self, Color32, Stroke};
+
+/// The one accent: selection, progress, links.
+pub const ACCENT: Color32 = Color32::from_rgb(0x4a, 0x9e, 0xff);
+/// Warnings only.
+pub const WARNING: Color32 = Color32::from_rgb(0xe8, 0x9b, 0x2c);
+/// What passed.
+pub const PASS: Color32 = Color32::from_rgb(0x4c, 0xb0, 0x6a);
+/// What was rejected.
+pub const REJECT: Color32 = Color32::from_rgb(0xd9, 0x5b, 0x5b);
+/// Behind pictures, in both themes.
+pub const SURROUND: Color32 = Color32::from_gray(0x60);
+/// Where a picture is missing.
+pub const EMPTY_CELL: Color32 = Color32::from_gray(0x55);
+/// Text over [`SURROUND`] and [`EMPTY_CELL`].
+pub const ON_SURROUND: Color32 = Color32::from_gray(0xf0);
+/// Between cells, in points.
+pub const CELL_GAP: f32 = 4.0;
+/// Height of a column's label, in points.
+pub const COLUMN_LABEL_HEIGHT: f32 = 22.0;
+/// Least width of a row's label, in points.
+pub const ROW_LABEL_WIDTH: f32 = 74.0;
+/// Least side of a cell, in points.
+pub const MIN_CELL: f32 = 72.0;
+/// Width of the panels at the sides, in points.
+pub const SIDE_PANEL_WIDTH: f32 = 210.0;
+
+/// The colour of a wall time among others: from accent (quick) to warning-free grey-violet (slow).
+pub fn time_colour(fraction: f32) -> Color32 {
+    let fraction = fraction.clamp(0.0, 1.0);
+    let mix =
+        |from: u8, to: u8| (f32::from(from) + (f32::from(to) - f32::from(from)) * fraction) as u8;
+    Color32::from_rgb(mix(0x2e, 0xb0), mix(0xa0, 0x50), mix(0xd0, 0xb8))
+}
+
+/// Applies the theme. Called when it changes, not every frame.
+pub fn apply(ctx: &egui::Context, is_light: bool) {
+    ctx.set_theme(if is_light {
+        egui::Theme::Light
+    } else {
+        egui::Theme::Dark
+    });
+    ctx.all_styles_mut(|style| {
+        style.spacing.item_spacing = egui::vec2(6.0, 4.0);
+        style.spacing.button_padding = egui::vec2(6.0, 2.0);
+        style.interaction.selectable_labels = false;
+        let visuals = &mut style.visuals;
+        visuals.selection.bg_fill = ACCENT.gamma_multiply(0.55);
+        visuals.selection.stroke = Stroke::new(
+            1.0,
+            if visuals.dark_mode {
+                Color32::WHITE
+            } else {
+                Color32::BLACK
+            },
+        );
+        visuals.hyperlink_color = ACCENT;
+        visuals.warn_fg_color = WARNING;
+        visuals.error_fg_color = WARNING;
+        visuals.panel_fill = Color32::from_gray(if visuals.dark_mode { 0x2b } else { 0xec });
+        visuals.window_fill = Color32::from_gray(if visuals.dark_mode { 0x30 } else { 0xf4 });
+    });
+}
+
+/// Text that is legible on black and on white: light with a dark edge.
+pub fn outlined_text(
+    painter: &egui::Painter,
+    pos_in_ui: egui::Pos2,
+    anchor: egui::Align2,
+    text: &str,
+    size: f32,
+    colour: Color32,
+) -> egui::Rect {
+    let font = egui::FontId::proportional(size);
+    for (dx, dy) in [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)] {
+        painter.text(
+            pos_in_ui + egui::vec2(dx, dy),
+            anchor,
+            text,
+            font.clone(),
+            Color32::from_black_alpha(200),
+        );
+    }
+    painter.text(pos_in_ui, anchor, text, font, colour)
+}
+
+/// Draws what egui's own font lacks: stars, arrows, check marks, other scripts. Licence beside the file.
+const FALLBACK_FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
+
+/// Adds the fallback font. Called once, at start.
+pub fn install_fonts(ctx: &egui::Context) {
+    use egui::epaint::text::{FontInsert, FontPriority, InsertFontFamily};
+    let families = [egui::FontFamily::Proportional, egui::FontFamily::Monospace].map(|family| {
+        InsertFontFamily {
+            family,
+            priority: FontPriority::Lowest,
+        }
+    });
+    ctx.add_font(FontInsert::new(
+        "DejaVu Sans",
+        egui::FontData::from_static(FALLBACK_FONT),
+        families.to_vec(),
+    ));
+}

@@ -1,0 +1,19 @@
+//! The comparison canvas as it is drawn: shader against plain formulas, budget, tiles, bad pictures.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "canvas/formulas.rs"]
+mod formulas;
+#[path = "canvas/input.rs"]
+mod input;
+#[path = "canvas/page.rs"]
+mod page;
+#[path = "canvas/pictures.rs"]
+mod pictures;
+#[path = "canvas/shader.rs"]
+mod shader;
+#[path = "canvas/store.rs"]
+mod store;

@@ -1,0 +1,21 @@
+//! Storage against a real emulator, a faulty server in front of it, and a killer.
+//!
+//! The emulator's address comes in `FILL_AUDIT_EMULATOR` (`tests/run` starts one). Without it these tests
+//! say so and pass, except when `CI=true`: then they fail.
+
+#[path = "storage/emulator.rs"]
+mod emulator;
+#[path = "storage/faults.rs"]
+mod faults;
+#[path = "storage/faulty_server.rs"]
+mod faulty_server;
+#[path = "storage/kills.rs"]
+mod kills;
+#[path = "storage/leaks.rs"]
+mod leaks;
+#[path = "storage/runs.rs"]
+mod runs;
+#[path = "storage/signing.rs"]
+mod signing;
+#[path = "storage/support.rs"]
+mod support;

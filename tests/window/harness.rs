@@ -1,0 +1,167 @@
+//! The application in a test: its own services, a folder of its own, pictures on software Vulkan.
+
+use eframe::egui::{self, vec2};
+use egui_kittest::Harness;
+use fill_audit::app::dialogs::FileDialogs;
+use fill_audit::app::{FillAuditApp, Services};
+use fill_audit::audit::painted_engine::PaintedEngine;
+use fill_audit::state::run_view::RunView;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Dialogs that answer from a list.
+#[derive(Default)]
+pub struct ScriptedDialogs {
+    /// Answers, last first.
+    pub answers: Mutex<Vec<PathBuf>>,
+}
+
+impl FileDialogs for ScriptedDialogs {
+    fn pick_folder(&self, _title: &str) -> Option<PathBuf> {
+        self.answers.lock().ok()?.pop()
+    }
+
+    fn pick_picture(&self, _title: &str) -> Option<PathBuf> {
+        self.answers.lock().ok()?.pop()
+    }
+
+    fn save_file(&self, _title: &str, _suggested: &str) -> Option<PathBuf> {
+        self.answers.lock().ok()?.pop()
+    }
+}
+
+pub fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures")
+        .join(name)
+}
+
+pub fn service_run() -> PathBuf {
+    fixture("service-run/audit/20260222-025304")
+}
+
+/// A folder of the test's own with a copy of the service's run in it.
+pub struct Desk {
+    /// Gone with this value.
+    pub folder: tempfile::TempDir,
+    /// The run's copy.
+    pub run: PathBuf,
+}
+
+impl Desk {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let run = folder.path().join("runs").join("20260222-025304");
+        std::fs::create_dir_all(&run).expect("made");
+        for entry in std::fs::read_dir(service_run()).expect("the fixture").flatten() {
+            std::fs::copy(entry.path(), run.join(entry.file_name())).expect("copied");
+        }
+        Self { folder, run }
+    }
+
+    pub fn phase1(&self) -> PathBuf {
+        self.folder.path().join("phase1.toml")
+    }
+
+    pub fn journal(&self) -> String {
+        std::fs::read_to_string(self.run.join("review-ada.ron")).unwrap_or_default()
+    }
+
+    pub fn services(&self) -> Services {
+        Services {
+            dialogs: Arc::new(ScriptedDialogs::default()),
+            runs_dir: Some(self.folder.path().join("runs")),
+            phase1_path: Some(self.phase1()),
+            reviewer: Some("ada".to_owned()),
+            engines: Arc::new(|_, _, _| {
+                let mut painter = PaintedEngine::default();
+                painter.step = Duration::from_millis(2);
+                Ok(Box::new(painter))
+            }),
+            ..Services::default()
+        }
+    }
+
+    /// The application without a renderer.
+    pub fn plain(&self) -> Harness<'static, FillAuditApp> {
+        let (run, services) = (self.run.clone(), self.services());
+        let mut harness = Harness::builder()
+            .with_size(vec2(1280.0, 800.0))
+            .build_eframe(|cc| FillAuditApp::new(cc, Some(run), services));
+        settle(&mut harness);
+        harness
+    }
+
+    /// The application with pictures.
+    pub fn rendered(&self, size: egui::Vec2) -> Harness<'static, FillAuditApp> {
+        let (run, services) = (self.run.clone(), self.services());
+        let mut harness = Harness::builder()
+            .with_size(size)
+            .wgpu()
+            .build_eframe(|cc| FillAuditApp::new(cc, Some(run), services));
+        settle(&mut harness);
+        harness
+    }
+}
+
+/// The open run.
+pub fn view<'a>(harness: &'a Harness<'static, FillAuditApp>) -> &'a RunView {
+    harness.state().state().run.as_ref().expect("a run is open")
+}
+
+/// The name of the selected cell.
+pub fn selected(harness: &Harness<'static, FillAuditApp>) -> String {
+    let view = view(harness);
+    view.selected.as_ref().map(|key| view.run.cell_name(key)).unwrap_or_default()
+}
+
+/// Steps until a condition holds; leaves a picture behind and fails if it does not within 30 s.
+pub fn step_until(
+    harness: &mut Harness<'static, FillAuditApp>,
+    what: &str,
+    mut is_met: impl FnMut(&mut Harness<'static, FillAuditApp>) -> bool,
+) {
+    let limit = Instant::now() + Duration::from_secs(30);
+    loop {
+        harness.step();
+        if is_met(harness) {
+            return;
+        }
+        if Instant::now() > limit {
+            let path = std::env::temp_dir().join("fill-audit-window-test-failed.png");
+            if let Ok(picture) = harness.render() {
+                let _ = picture.save(&path);
+            }
+            panic!("not within 30 s: {what}; picture: {}", path.display());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Steps until the run is read and every picture on screen is there.
+pub fn settle(harness: &mut Harness<'static, FillAuditApp>) {
+    let mut quiet = 0;
+    step_until(
+        harness,
+        "the run is read and its pictures are loaded",
+        |harness| {
+            let is_quiet =
+                !harness.state().is_loading() && harness.state().state().opening.is_none();
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+            quiet > 3
+        },
+    );
+}
+
+/// Writes a picture where FILL_AUDIT_PICTURES says, for a person to look at.
+pub fn keep_picture(harness: &mut Harness<'static, FillAuditApp>, name: &str) {
+    if let Some(folder) = std::env::var_os("FILL_AUDIT_PICTURES") {
+        let path = PathBuf::from(folder).join(format!("{name}.png"));
+        harness
+            .render()
+            .expect("rendered")
+            .save(&path)
+            .expect("written");
+    }
+}
