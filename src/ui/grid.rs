@@ -423,8 +423,12 @@ fn labels_ui(
         let at = pos2(left.left() + 6.0, rect.center().y - galley.size().y / 2.0);
         painter.galley(at, galley, theme::ON_SURROUND);
     }
-    let names = format!("{} →
-{} ↓", view.pivot.columns.label(), view.pivot.rows.label());
+    let names = format!(
+        "{} →
+{} ↓",
+        view.pivot.columns.label(),
+        view.pivot.rows.label()
+    );
     ui.painter_at(Rect::from_min_max(
         area.min,
         pos2(viewport.left(), viewport.top()),

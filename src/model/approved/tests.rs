@@ -406,7 +406,10 @@ fn the_current_file_is_what_is_replaced_and_a_broken_one_is_left_alone() {
     let staged = made.stage(&Overrides::new()).unwrap();
     let replaces = &staged.settings().replaces;
     assert_eq!(
-        (replaces.quant.as_str(), replaces.guidance_scale.to_string().as_str()),
+        (
+            replaces.quant.as_str(),
+            replaces.guidance_scale.to_string().as_str()
+        ),
         ("Q5_K_S", "4")
     );
     assert_eq!(staged.current_from().unwrap().compact(), "20261121T101500Z");
