@@ -3,9 +3,10 @@
 //! Per number of cells: time to the first and to all cells, and p50, p95, p99 and maximum of the window
 //! thread's time per frame while opening, zooming, panning, wiping and flipping. A frame is counted from
 //! the interface to the encoded draw calls; submission and presentation are left out, and nothing is
-//! drawn. Then one picture
-//! of 16k x 16k, and 1,000 pictures under the byte budget. `cargo bench --bench frame` measures all;
-//! `-- still` only what cells cost when nothing happens; without `--bench` a few frames show that it works.
+//! drawn. Then one picture of 16k x 16k, and 1,000 pictures under the byte budget.
+//!
+//! `cargo bench --bench frame` measures all, with `-- still` only what cells cost when nothing happens,
+//! with `-- many` only the 1,000 pictures. Without `--bench` a few frames show that it works.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "the JSON is what it is for")]
 
@@ -530,6 +531,8 @@ fn main() {
     let has = |wanted: &str| std::env::args().any(|arg| arg == wanted);
     let report = if has("still") {
         json!({ "still": still(300, 300) })
+    } else if has("many") {
+        json!({ "many": many(1000, 75) })
     } else if has("--bench") {
         json!({
             "window_px": WINDOW_PX,
