@@ -440,7 +440,9 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             );
             Vec::new()
         }
-        event @ (Event::ApprovalRead { .. } | Event::ApprovalWritten { .. }) => approving::on_event(state, event),
+        event @ (Event::ApprovalRead { .. } | Event::ApprovalWritten { .. }) => {
+            approving::on_event(state, event)
+        }
         Event::Estimated(estimate) => {
             state.estimate = estimate;
             Vec::new()

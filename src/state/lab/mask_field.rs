@@ -66,8 +66,20 @@ impl MaskField {
 }
 
 /// The same box in the type of the pixels' functions.
-pub const fn region_of(PixelBox { x, y, width, height }: PixelBox) -> binary::PixelBox {
-    binary::PixelBox { x, y, width, height }
+pub const fn region_of(
+    PixelBox {
+        x,
+        y,
+        width,
+        height,
+    }: PixelBox,
+) -> binary::PixelBox {
+    binary::PixelBox {
+        x,
+        y,
+        width,
+        height,
+    }
 }
 
 /// The part of a raw mask that the model is given, at inference size by area, not yet thresholded.
