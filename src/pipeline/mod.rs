@@ -26,6 +26,7 @@ mod prepare;
 mod random_weights;
 mod request;
 mod schedule;
+mod search;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -52,4 +53,5 @@ pub use request::{
     Draws, FillEvent, FillInputs, FillOutput, FillParams, FillTiming, Hook, LoadTiming,
     PipelineOptions, Stage, Trace,
 };
+pub use search::find_models;
 pub use text::PromptEmbedding;
