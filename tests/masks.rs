@@ -1,4 +1,4 @@
-//! Mask operations against what scikit-image and OpenCV make of the same masks.
+//! Mask operations against what scikit-image and `OpenCV` make of the same masks.
 //!
 //! Driven by what is in the folder: every `{mask}_{operation}{number}.png` beside a mask that
 //! `expected.json` names. `FILL_AUDIT_FIXTURES` names a folder that holds another set in `masks/`.

@@ -172,15 +172,12 @@ impl LabBench {
 
     fn tune(&mut self, slot: Slot, recipe: &MaskRecipe, generation: u64) {
         let place = &mut self.tuned[slot.index()];
-        match place {
-            Some(tuned) => {
-                tuned.stages.set_recipe(recipe.clone());
-                tuned.generation = generation;
-            }
-            None => {
-                let stages = MaskStages::new(self.small.clone(), recipe.clone());
-                *place = Some(Tuned { stages, generation, field: None, former: (0, 0) });
-            }
+        if let Some(tuned) = place {
+            tuned.stages.set_recipe(recipe.clone());
+            tuned.generation = generation;
+        } else {
+            let stages = MaskStages::new(self.small.clone(), recipe.clone());
+            *place = Some(Tuned { stages, generation, field: None, former: (0, 0) });
         }
     }
 

@@ -11,7 +11,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Matrix")]
 pub struct AxisArgs {
-    /// Quantizations of the transformer [default: Q4_0,Q5_K_S,Q8_0].
+    /// Quantizations of the transformer [default: `Q4_0,Q5_K_S,Q8_0`].
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub quant: Vec<String>,
     /// Guidance scales [default: 2,4,10,20,30].

@@ -90,7 +90,7 @@ fn print_json(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
                     steps: key.steps.value(),
                     seed: key.seed,
                     prompt: run.prompt_of(key),
-                    dilate_px: key.dilate_px.map(|px| px.value()),
+                    dilate_px: key.dilate_px.map(super::super::model::cell::RadiusPx::value),
                 },
                 file: run.picture_file(key),
                 state: state.word(),
@@ -106,7 +106,7 @@ fn print_json(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
         .collect();
     let shown = ShownRun {
         run_id: run.run_id.as_str(),
-        session: run.session.as_ref().map(|session| session.as_str()),
+        session: run.session.as_ref().map(super::super::model::ids::SessionId::as_str),
         environment: run.environment.as_ref(),
         warnings: &run.warnings,
         cells,

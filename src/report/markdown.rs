@@ -67,7 +67,7 @@ fn header(text: &mut String, run: &Run) {
     let gpu = run
         .environment
         .as_ref()
-        .map_or_else(|| "unknown".to_owned(), |environment| environment.label());
+        .map_or_else(|| "unknown".to_owned(), super::super::model::run::Environment::label);
     let _ = writeln!(
         text,
         "**Session:** {session} | **Date:** {date} | **GPU:** {gpu}"

@@ -63,8 +63,8 @@ pub fn mark_response(
             };
             out.push(add(key, shape, view));
         }
-    } else if response.dragged() && is_mine {
-        if let Some((_, from)) = &memory.drawing {
+    } else if response.dragged() && is_mine
+        && let Some((_, from)) = &memory.drawing {
             let rect = egui::Rect::from_two_pos(map.to_ui(*from), pointer);
             let painter = ui.ctx().layer_painter(egui::LayerId::new(
                 egui::Order::Foreground,
@@ -84,7 +84,6 @@ pub fn mark_response(
                 egui::StrokeKind::Outside,
             );
         }
-    }
 }
 
 /// A new mark carries the cell's failure type where there is just one.

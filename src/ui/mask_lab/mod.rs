@@ -81,7 +81,7 @@ fn take_pasted(ctx: &egui::Context, out: &mut Vec<Msg>) {
             match event {
                 egui::Event::PasteImage(image) => {
                     let rgba: Vec<u8> =
-                        image.pixels.iter().flat_map(|pixel| pixel.to_srgba_unmultiplied()).collect();
+                        image.pixels.iter().flat_map(eframe::egui::Color32::to_srgba_unmultiplied).collect();
                     let [width, height] = image.size.map(|side| side as u32);
                     out.push(Msg::Lab(LabMsg::PasteMask {
                         size: (width, height),
