@@ -1,7 +1,9 @@
 //! An engine that paints instead of computing: the same key gives the same picture, at once. For tests
 //! of what runs a matrix and of what shows it; the command line never uses it.
 
-use super::engine::{EngineError, EngineEvent, EngineHook, EngineInputs, Fill, FillEngine, FillJob};
+use super::engine::{
+    EngineError, EngineEvent, EngineHook, EngineInputs, Fill, FillEngine, FillJob,
+};
 use super::hash;
 use crate::model::cell::Quant;
 use crate::model::run::{Environment, ModelDocument, Timing, WeightsFile};
@@ -50,7 +52,11 @@ impl FillEngine for PaintedEngine {
             file,
         };
         let mut files = vec![file(None, "ae.safetensors".to_owned())];
-        files.extend(quants.iter().map(|quant| file(Some(quant), format!("paint-{quant}.gguf"))));
+        files.extend(
+            quants
+                .iter()
+                .map(|quant| file(Some(quant), format!("paint-{quant}.gguf"))),
+        );
         Ok(ModelDocument {
             repository: "paint".to_owned(),
             base: "paint".to_owned(),
@@ -80,11 +86,23 @@ impl FillEngine for PaintedEngine {
 
     fn fill(&mut self, job: &FillJob, hook: EngineHook<'_>) -> Result<Fill, EngineError> {
         let failed = |text: &str| EngineError::Failed(text.to_owned());
-        let quant = self.loaded.clone().ok_or_else(|| failed("no transformer is loaded"))?;
+        let quant = self
+            .loaded
+            .clone()
+            .ok_or_else(|| failed("no transformer is loaded"))?;
         self.calls.push(format!("fill {quant} gs{}", job.guidance));
-        let inputs = self.inputs.as_ref().ok_or_else(|| failed("nothing is prepared"))?;
-        let prompt = inputs.prompts.get(job.prompt).ok_or_else(|| failed("no such prompt"))?;
-        inputs.masks.get(job.mask).ok_or_else(|| failed("no such mask"))?;
+        let inputs = self
+            .inputs
+            .as_ref()
+            .ok_or_else(|| failed("nothing is prepared"))?;
+        let prompt = inputs
+            .prompts
+            .get(job.prompt)
+            .ok_or_else(|| failed("no such prompt"))?;
+        inputs
+            .masks
+            .get(job.mask)
+            .ok_or_else(|| failed("no such mask"))?;
         let total = job.steps.value() as usize;
         for index in 1..=total {
             std::thread::sleep(self.step);
@@ -118,7 +136,11 @@ impl FillEngine for PaintedEngine {
         let period = u32::from(channel(6) % 13) + 4;
         let (width, height) = inputs.image.dimensions();
         let image = RgbImage::from_fn(width, height, |x, y| {
-            let shade = if (x / period + y / period) % 2 == 0 { 0 } else { 24 };
+            let shade = if (x / period + y / period) % 2 == 0 {
+                0
+            } else {
+                24
+            };
             Rgb(colour.map(|c| c.saturating_add(shade)))
         });
         Ok(Fill {

@@ -68,9 +68,17 @@ impl RunRequest {
 /// [`AuditError::Refused`] naming the axis or the field.
 pub fn check_plan(plan: &Plan, prompts: &[String]) -> Result<(), AuditError> {
     let refused = |text: String| AuditError::Refused(text);
-    plan.matrix.check().map_err(|error| refused(error.to_string()))?;
-    plan.recipe.check().map_err(|error| refused(error.to_string()))?;
-    let first = plan.matrix.dilations.first().map(|first| first.value() as f32);
+    plan.matrix
+        .check()
+        .map_err(|error| refused(error.to_string()))?;
+    plan.recipe
+        .check()
+        .map_err(|error| refused(error.to_string()))?;
+    let first = plan
+        .matrix
+        .dilations
+        .first()
+        .map(|first| first.value() as f32);
     if first.is_some_and(|first| first != plan.recipe.dilate_px) {
         return Err(refused(format!(
             "the recipe dilates by {} px but the first dilation of the matrix is {} px",
@@ -78,7 +86,12 @@ pub fn check_plan(plan: &Plan, prompts: &[String]) -> Result<(), AuditError> {
             first.unwrap_or_default()
         )));
     }
-    if let Some(index) = plan.matrix.prompts.iter().find(|index| **index >= prompts.len()) {
+    if let Some(index) = plan
+        .matrix
+        .prompts
+        .iter()
+        .find(|index| **index >= prompts.len())
+    {
         return Err(refused(format!(
             "prompt {index} is asked for but there are {}",
             prompts.len()

@@ -45,9 +45,8 @@ const CROP_PX: u32 = 256;
 fn request(args: &DemoArgs) -> anyhow::Result<RunRequest> {
     let session_dir = match &args.session {
         Some(dir) => dir.clone(),
-        None => assets::sample_session().context(
-            "the sample session is not beside the program; name one with --session DIR",
-        )?,
+        None => assets::sample_session()
+            .context("the sample session is not beside the program; name one with --session DIR")?,
     };
     let recipe = read_session(&session_dir)?.recipe.unwrap_or_default();
     let matrix = Matrix {

@@ -190,10 +190,34 @@ mod tests {
     #[test]
     fn a_wrong_value_names_its_option() {
         for (args, expected) in [
-            (AxisArgs { guidance: words(&["x"]), ..AxisArgs::default() }, "--guidance \"x\""),
-            (AxisArgs { steps: words(&["0"]), ..AxisArgs::default() }, "--steps \"0\""),
-            (AxisArgs { seed: words(&["-1"]), ..AxisArgs::default() }, "--seed \"-1\""),
-            (AxisArgs { quant: words(&["Q4_0", "Q4_0"]), ..AxisArgs::default() }, "Q4_0 twice"),
+            (
+                AxisArgs {
+                    guidance: words(&["x"]),
+                    ..AxisArgs::default()
+                },
+                "--guidance \"x\"",
+            ),
+            (
+                AxisArgs {
+                    steps: words(&["0"]),
+                    ..AxisArgs::default()
+                },
+                "--steps \"0\"",
+            ),
+            (
+                AxisArgs {
+                    seed: words(&["-1"]),
+                    ..AxisArgs::default()
+                },
+                "--seed \"-1\"",
+            ),
+            (
+                AxisArgs {
+                    quant: words(&["Q4_0", "Q4_0"]),
+                    ..AxisArgs::default()
+                },
+                "Q4_0 twice",
+            ),
         ] {
             let error = args.matrix(&defaults()).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");

@@ -117,9 +117,15 @@ fn print_json(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 fn print_table(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
-    let session = run.session.as_ref().map_or("unknown", |session| session.as_str());
+    let session = run
+        .session
+        .as_ref()
+        .map_or("unknown", |session| session.as_str());
     writeln!(out, "run {}   session {session}", run.run_id)?;
-    let device = run.environment.as_ref().map_or("unknown".to_owned(), Environment::label);
+    let device = run
+        .environment
+        .as_ref()
+        .map_or("unknown".to_owned(), Environment::label);
     writeln!(out, "on {device}")?;
     if !run.expected.is_empty() {
         writeln!(out, "expected: {}", run.expected)?;
@@ -162,7 +168,10 @@ fn print_table(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
     match run.baseline_key().and_then(|key| run.baseline(key)) {
         Some(Baseline::Exact) => writeln!(out, "★ is production's baseline")?,
         Some(Baseline::OtherSteps) => {
-            writeln!(out, "★ stands in for production's baseline, which has 28 steps")?;
+            writeln!(
+                out,
+                "★ stands in for production's baseline, which has 28 steps"
+            )?;
         }
         None => {}
     }
@@ -173,7 +182,9 @@ fn print_table(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 fn header(extra: &[Axis]) -> Vec<String> {
-    let mut row = ["", "cell", "quant", "guidance", "steps"].map(str::to_owned).to_vec();
+    let mut row = ["", "cell", "quant", "guidance", "steps"]
+        .map(str::to_owned)
+        .to_vec();
     row.extend(extra.iter().map(|axis| axis.label().to_owned()));
     row.extend(["state", "wall", "GPU", ""].map(str::to_owned));
     row
@@ -181,7 +192,11 @@ fn header(extra: &[Axis]) -> Vec<String> {
 
 fn row(run: &Run, key: &CellKey, state: &CellState, extra: &[Axis]) -> Vec<String> {
     let timing = run.timing_of(key);
-    let star = if run.baseline(key).is_some() { "★" } else { "" };
+    let star = if run.baseline(key).is_some() {
+        "★"
+    } else {
+        ""
+    };
     let mut row = vec![
         star.to_owned(),
         run.cell_name(key),
@@ -189,7 +204,11 @@ fn row(run: &Run, key: &CellKey, state: &CellState, extra: &[Axis]) -> Vec<Strin
         key.guidance.to_string(),
         key.steps.to_string(),
     ];
-    row.extend(extra.iter().map(|axis| axis.value_of(key).label(&run.prompts)));
+    row.extend(
+        extra
+            .iter()
+            .map(|axis| axis.value_of(key).label(&run.prompts)),
+    );
     let wall = timing.and_then(|timing| timing.wall_secs);
     let gpu = timing.and_then(|timing| timing.gpu_millis);
     row.push(state.word().to_owned());

@@ -29,7 +29,10 @@ pub fn run(args: &ViewArgs) -> anyhow::Result<()> {
     let runs_dir = args.runs.clone().unwrap_or_else(|| PathBuf::from("runs"));
     let target = args.run.as_ref().map(|run| run_folder_of(run, &runs_dir));
     if let Some(folder) = target.as_ref().filter(|folder| !folder.exists()) {
-        bail!("there is no such run: {}", folder.display());
+        bail!(
+            "there is no such run: {} (fill-audit --help lists the subcommands)",
+            folder.display()
+        );
     }
     let mut services = assets::services();
     services.runs_dir.clone_from(&args.runs);

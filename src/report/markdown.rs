@@ -78,7 +78,12 @@ fn header(text: &mut String, run: &Run) {
 
 /// `13 of 15 done, 1 failed, 1 not run`.
 pub fn counts(run: &Run) -> String {
-    let of = |word: &str| run.cells.values().filter(|state| state.word() == word).count();
+    let of = |word: &str| {
+        run.cells
+            .values()
+            .filter(|state| state.word() == word)
+            .count()
+    };
     let mut text = format!("{} of {} done", run.done_count(), run.cells.len());
     for (word, shown) in [
         ("failed", "failed"),
@@ -155,7 +160,11 @@ fn inputs(text: &mut String, run: &Run, document: &RunDocument) {
         recipe.feather_sigma_px
     );
     for (index, prompt) in run.prompts.iter().enumerate() {
-        let note = if prompt == prompt::PRODUCTION { " (production's)" } else { "" };
+        let note = if prompt == prompt::PRODUCTION {
+            " (production's)"
+        } else {
+            ""
+        };
         let _ = writeln!(text, "- Prompt {index}: {:?}{note}", one_line(prompt));
     }
     let seeds: Vec<String> = run
@@ -169,7 +178,10 @@ fn inputs(text: &mut String, run: &Run, document: &RunDocument) {
         "- Weights: {} with {}",
         document.model.repository, document.model.base
     );
-    let added = run.extensions.iter().flat_map(|extension| &extension.new_files);
+    let added = run
+        .extensions
+        .iter()
+        .flat_map(|extension| &extension.new_files);
     for file in document.model.files.iter().chain(added) {
         if let Some(quant) = &file.quant {
             let _ = writeln!(
@@ -217,7 +229,11 @@ fn results(text: &mut String, run: &Run, links: &BTreeMap<CellKey, String>) {
     let _ = writeln!(text, "| {} |", header.join(" | "));
     let _ = writeln!(text, "|{}", "---|".repeat(header.len()));
     for (key, state) in &run.cells {
-        let star = if run.baseline(key).is_some() { " ★" } else { "" };
+        let star = if run.baseline(key).is_some() {
+            " ★"
+        } else {
+            ""
+        };
         let mut cells = vec![
             format!("{}{star}", key.quant),
             key.guidance.to_string(),
@@ -259,9 +275,15 @@ fn times(timing: &Timing) -> (String, String) {
     (
         timing.wall_secs.map_or_else(unknown, |secs| {
             // Two decimals where one would show nothing.
-            if secs < 10.0 { format!("{secs:.2}") } else { format!("{secs:.1}") }
+            if secs < 10.0 {
+                format!("{secs:.2}")
+            } else {
+                format!("{secs:.1}")
+            }
         }),
-        timing.gpu_millis.map_or_else(unknown, |millis| format!("{millis:.0}")),
+        timing
+            .gpu_millis
+            .map_or_else(unknown, |millis| format!("{millis:.0}")),
     )
 }
 
@@ -277,16 +299,23 @@ fn by_quant(text: &mut String, run: &Run) {
             quants.entry(&key.quant).or_default().push(&done.timing);
         }
     }
-    let known = quants.values().flatten().any(|timing| timing.wall_secs.is_some());
+    let known = quants
+        .values()
+        .flatten()
+        .any(|timing| timing.wall_secs.is_some());
     if !known {
         return;
     }
     text.push_str("\n## Time by Quant\n\n");
     text.push_str("| Quant | Cells | Median s per step | Loading (s) |\n|---|---|---|---|\n");
     for (quant, timings) in quants {
-        let steps = timings.iter().flat_map(|timing| timing.step_secs.clone()).collect();
+        let steps = timings
+            .iter()
+            .flat_map(|timing| timing.step_secs.clone())
+            .collect();
         let loading = timings.iter().find_map(|timing| timing.load_secs);
-        let shown = |value: Option<f64>| value.map_or("—".to_owned(), |secs| format!("{secs:.3}"));
+        let shown =
+            |value: Option<f64>| value.map_or("—".to_owned(), |secs| format!("{secs:.3}"));
         let _ = writeln!(
             text,
             "| {quant} | {} | {} | {} |",
@@ -320,3 +349,7 @@ fn acceleration(text: &mut String, run: &Run) {
         (None, None) => {}
     }
 }
+
+#[cfg(test)]
+#[path = "markdown_tests.rs"]
+mod tests;

@@ -223,6 +223,7 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
         Command::FullScreen => {
             view.is_full_screen = !view.is_full_screen && view.selected.is_some()
         }
+        Command::Back if view.judging.blind.is_some() => view.judging.blind = None,
         Command::Back => {
             if view.look.compare != Compare::Plain && !view.is_full_screen {
                 view.look.compare = Compare::Plain;
@@ -442,7 +443,9 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             );
             Vec::new()
         }
-        event @ (Event::ApprovalRead { .. } | Event::ApprovalWritten { .. }) => approving::on_event(state, event),
+        event @ (Event::ApprovalRead { .. } | Event::ApprovalWritten { .. }) => {
+            approving::on_event(state, event)
+        }
         Event::Estimated(estimate) => {
             state.estimate = estimate;
             Vec::new()

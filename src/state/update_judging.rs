@@ -20,6 +20,7 @@ pub fn is_about_judging(command: Command) -> bool {
                 | Command::BlindWinner(_)
                 | Command::BlindTie
                 | Command::BlindAllBad
+                | Command::BlindReveal
         )
 }
 
@@ -71,6 +72,9 @@ pub fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
             view.select(next);
         }
         return append(view, judged.events);
+    }
+    if command == Command::BlindReveal {
+        return on_msg(state, JudgeMsg::Reveal);
     }
     match command {
         Command::Undo | Command::Redo => {

@@ -152,7 +152,7 @@ fn result_ui(ui: &mut egui::Ui, view: &RunView, blind: &BlindView, out: &mut Vec
                 let is_revealed = session.is_some_and(|session| session.revealed_at.is_some());
                 if !is_revealed {
                     ui.label("What was which is still hidden. Votes after the reveal are marked and not counted.");
-                    if ui.button("Reveal").clicked() {
+                    if ui.button("Reveal (Enter)").clicked() {
                         out.push(Msg::Judge(JudgeMsg::Reveal));
                     }
                     return;

@@ -424,16 +424,17 @@ fn labels_ui(
         painter.galley(at, galley, theme::ON_SURROUND);
     }
     let names = format!(
-        "{} ↓  {} →",
-        view.pivot.rows.label(),
-        view.pivot.columns.label()
+        "{} →
+{} ↓",
+        view.pivot.columns.label(),
+        view.pivot.rows.label()
     );
     ui.painter_at(Rect::from_min_max(
         area.min,
         pos2(viewport.left(), viewport.top()),
     ))
     .text(
-        area.min + vec2(6.0, 4.0),
+        area.min + vec2(6.0, 2.0),
         Align2::LEFT_TOP,
         names,
         FontId::proportional(10.0),

@@ -45,17 +45,18 @@ impl GridLayout {
         let aspect = aspect.clamp(0.6, 1.8);
         let viewport_height =
             (available.y - theme::COLUMN_LABEL_HEIGHT - theme::CELL_GAP).max(theme::MIN_CELL);
-        // A single row need not be higher than what is seen of it.
-        let height = (width / aspect).min(viewport_height).max(theme::MIN_CELL);
-        // Few rows that nearly fit are made to fit: seeing all at once is worth a little size.
+        let natural = width / aspect;
+        // Cells take the height that is there, up to squares or the picture's own shape: a zoomed view
+        // fills them. Rows that do not fit keep the picture's shape and scroll.
         let down = (rows + strips.len()).max(1) as f32;
         let titles = strips.len() as f32 * STRIP_TITLE;
         let fitting = (viewport_height - titles) / down - theme::CELL_GAP;
-        let height = if fitting >= height * 0.6 && fitting >= theme::MIN_CELL {
-            height.min(fitting)
+        let height = if fitting >= natural * 0.6 {
+            fitting.min(natural.max(width))
         } else {
-            height
+            natural
         };
+        let height = height.min(viewport_height).max(theme::MIN_CELL);
         Self {
             cell: vec2(width, height),
             columns,

@@ -47,6 +47,8 @@ pub struct UiMemory {
     pub cycled_at: f64,
     /// Size of a cell of the grid, in physical pixels.
     pub last_cell_px: Option<[f64; 2]>,
+    /// Whether the approval's first field has had the focus since it was opened.
+    pub has_focused_approval: bool,
     /// The note that is being typed, and on which cell.
     pub note: Option<(CellKey, String)>,
     /// The filter's limit, in seconds.

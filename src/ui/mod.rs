@@ -13,8 +13,8 @@ mod grid_layout;
 pub mod help;
 mod inbox_page;
 mod keys;
-pub mod mask_lab;
 mod marking;
+pub mod mask_lab;
 mod memory;
 mod run_page;
 mod settings_page;
@@ -50,7 +50,9 @@ pub fn window_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, out
     if let (Page::Run, Some(view)) = (state.page, &state.run)
         && let Some(approving) = &view.approving
     {
-        approve::approve_ui(&ctx, view, approving, out);
+        approve::approve_ui(&ctx, view, approving, memory, out);
+    } else {
+        memory.has_focused_approval = false;
     }
     shell::toasts_ui(&ctx, state, out);
     help::help_ui(&ctx, state, out);

@@ -147,7 +147,11 @@ pub fn status_bar_ui(
 
 /// What the selected cell was made at, while the overlay shows another dilation; and the way to have it.
 fn dilation_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
-    let Some(made_at) = view.selected.as_ref().and_then(|key| rerun::made_at(view, key)) else {
+    let Some(made_at) = view
+        .selected
+        .as_ref()
+        .and_then(|key| rerun::made_at(view, key))
+    else {
         return;
     };
     let shown_px = view.look.dilate_px.unwrap_or_default();
@@ -156,12 +160,22 @@ fn dilation_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
         ("Re-run this cell", RerunScope::Selected),
         ("Re-run these cells", RerunScope::Shown),
     ] {
-        if ui.add_enabled(view.live.is_none(), egui::Button::new(name).small()).clicked() {
+        if ui
+            .add_enabled(view.live.is_none(), egui::Button::new(name).small())
+            .clicked()
+        {
             out.push(Msg::Lab(LabMsg::Rerun(scope)));
         }
     }
-    if ui.small_button("as made").on_hover_text("Show each cell's own dilation again").clicked() {
-        let look = crate::state::look::Look { dilate_px: None, ..view.look.clone() };
+    if ui
+        .small_button("as made")
+        .on_hover_text("Show each cell's own dilation again")
+        .clicked()
+    {
+        let look = crate::state::look::Look {
+            dilate_px: None,
+            ..view.look.clone()
+        };
         out.push(Msg::SetLook(Box::new(look)));
     }
 }

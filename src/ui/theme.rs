@@ -19,7 +19,7 @@ pub const ON_SURROUND: Color32 = Color32::from_gray(0xf0);
 /// Between cells, in points.
 pub const CELL_GAP: f32 = 4.0;
 /// Height of a column's label, in points.
-pub const COLUMN_LABEL_HEIGHT: f32 = 22.0;
+pub const COLUMN_LABEL_HEIGHT: f32 = 28.0;
 /// Least width of a row's label, in points.
 pub const ROW_LABEL_WIDTH: f32 = 74.0;
 /// Least side of a cell, in points.
