@@ -224,7 +224,8 @@ impl LabView {
 
     /// Whether anything would be lost without saving.
     pub fn has_unsaved(&self) -> bool {
-        self.painted.is_changed || self.saved_recipe.as_ref() != Some(self.recipe())
+        let kept = self.saved_recipe.as_ref().unwrap_or(&self.opened.recipe);
+        self.painted.is_changed || kept != self.recipe()
     }
 
     fn ask(&mut self, request: ViewRequest) {

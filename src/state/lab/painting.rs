@@ -256,7 +256,7 @@ fn bounds(points: &[[f32; 2]], margin: f32, (width, height): (u32, u32)) -> Opti
             .fold((f32::MAX, f32::MIN), |(low, high), value| (low.min(value), high.max(value)));
         let from = (low - margin).floor().clamp(0.0, side as f32) as u32;
         let to = (high + margin).ceil().clamp(0.0, side as f32) as u32;
-        (to > from).then_some((from, to - from))
+        (to > from).then(|| (from, to - from))
     };
     let (x, box_width) = along(0, width)?;
     let (y, box_height) = along(1, height)?;
@@ -435,9 +435,11 @@ mod tests {
         assert_eq!(painting.apply(&begin), None);
         painting.apply(&PaintOp::End);
         assert_eq!(painting.apply(&PaintOp::Fill { pos_in_image: far, is_white: true }), None);
-        let nan = vec![[f32::NAN, 1.0], [2.0, f32::NAN]];
-        painting.apply(&PaintOp::Lasso { points_in_image: nan, is_white: true });
-        assert_eq!(painting.revision(), u64::from(painting.can_undo()));
+        for points_in_image in [Vec::new(), vec![[f32::NAN; 2]; 3], vec![far; 3]] {
+            let lasso = PaintOp::Lasso { points_in_image, is_white: true };
+            assert_eq!(painting.apply(&lasso), None);
+        }
+        assert_eq!((painting.revision(), painting.can_undo()), (0, false));
         assert_eq!(white_px(&painting), 0);
     }
 

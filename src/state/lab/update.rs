@@ -413,3 +413,7 @@ fn on_opened(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "update_tests.rs"]
+mod tests;

@@ -80,7 +80,7 @@ fn field_ui(
     let mut is_let_go = false;
     let row = ui.scope(|ui| {
         ui.horizontal(|ui| {
-            let name = ui.add_sized([70.0, 18.0], egui::Label::new(field.label()));
+            let name = ui.add_sized([70.0, 18.0], egui::Label::new(field.label()).halign(egui::Align::LEFT));
             name.clone().on_hover_text(field.explanation());
             ui.spacing_mut().slider_width = (ui.available_width() - 100.0).clamp(60.0, 400.0);
             let mut slider = Slider::new(&mut value, field.slider_range())

@@ -29,7 +29,7 @@ pub fn mask_lab_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, o
         });
     }
     if !state.is_right_folded {
-        egui::Panel::right("mask figures").default_size(230.0).show(ui, |ui| {
+        egui::Panel::right("mask figures").default_size(262.0).show(ui, |ui| {
             egui::ScrollArea::vertical().show(ui, |ui| figures::figures_ui(ui, state, view, out));
         });
     }
