@@ -15,14 +15,20 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("storage", vec!["model"]),
         ("report", vec!["model", "imaging"]),
         ("pipeline", vec!["model", "imaging"]),
-        ("audit", vec!["pipeline", "model", "imaging", "storage", "report"]),
+        (
+            "audit",
+            vec!["pipeline", "model", "imaging", "storage", "report"],
+        ),
         (
             "remote",
             vec!["audit", "pipeline", "model", "imaging", "storage", "report"],
         ),
         ("state", vec!["model", "imaging"]),
         ("ui", vec!["state", "model", "imaging"]),
-        ("app", all.into_iter().filter(|name| *name != "cli").collect()),
+        (
+            "app",
+            all.into_iter().filter(|name| *name != "cli").collect(),
+        ),
         ("cli", all.to_vec()),
     ])
 }
@@ -54,12 +60,19 @@ fn sources() -> Vec<(String, String)> {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut paths = Vec::new();
-    assert!(collect(&root, &mut paths).is_ok(), "the sources cannot be listed");
+    assert!(
+        collect(&root, &mut paths).is_ok(),
+        "the sources cannot be listed"
+    );
     paths.sort();
     paths
         .into_iter()
         .filter_map(|path| {
-            let name = path.strip_prefix(&root).ok()?.to_string_lossy().replace('\\', "/");
+            let name = path
+                .strip_prefix(&root)
+                .ok()?
+                .to_string_lossy()
+                .replace('\\', "/");
             Some((name, code_of(&std::fs::read_to_string(&path).ok()?)))
         })
         .collect()
@@ -132,9 +145,16 @@ fn modules_import_only_what_they_may() {
     let allowed = allowed();
     let mut wrong = Vec::new();
     for (file, code) in sources() {
-        let module = file.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        let module = file
+            .split('/')
+            .next()
+            .unwrap_or_default()
+            .trim_end_matches(".rs");
         let Some(may) = allowed.get(module) else {
-            assert!(matches!(module, "lib" | "main"), "{file} belongs to no module of the table");
+            assert!(
+                matches!(module, "lib" | "main"),
+                "{file} belongs to no module of the table"
+            );
             continue;
         };
         for named in modules_named(&code) {
@@ -153,8 +173,8 @@ fn outside_technologies_are_named_in_their_places_only() {
     for (file, code) in sources() {
         for (name, places) in CRATES {
             // `eframe::egui` is egui by another way.
-            let is_named = names_crate(&code, name)
-                || (name == "egui" && code.contains("eframe::egui"));
+            let is_named =
+                names_crate(&code, name) || (name == "egui" && code.contains("eframe::egui"));
             if is_named && !places.iter().any(|place| file.starts_with(place)) {
                 wrong.push(format!("{file} names {name}"));
             }

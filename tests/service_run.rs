@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/service-run/audit/20260222-025304")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/service-run/audit/20260222-025304")
 }
 
 /// A copy of the fixture that may be changed.
@@ -59,7 +58,10 @@ fn cell<'a>(shown: &'a Value, quant: &str, guidance: f64) -> &'a Value {
 
 fn warnings(shown: &Value) -> String {
     let list = shown["warnings"].as_array().unwrap();
-    list.iter().map(|text| text.as_str().unwrap()).collect::<Vec<_>>().join("\n")
+    list.iter()
+        .map(|text| text.as_str().unwrap())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[test]
@@ -101,7 +103,10 @@ fn missing_and_damaged_pictures_are_told_apart_and_keep_their_times() {
     std::fs::write(folder.path("Q8_0_gs2.png"), damaged).unwrap();
     let shown = folder.show();
     let missing = cell(&shown, "Q8_0", 30.0);
-    assert_eq!((&missing["state"], &missing["wall_secs"]), (&"missing".into(), &49.8.into()));
+    assert_eq!(
+        (&missing["state"], &missing["wall_secs"]),
+        (&"missing".into(), &49.8.into())
+    );
     for guidance in [20.0, 10.0, 4.0, 2.0] {
         let cell = cell(&shown, "Q8_0", guidance);
         assert_eq!(cell["state"], "unreadable", "{guidance}");
@@ -109,7 +114,13 @@ fn missing_and_damaged_pictures_are_told_apart_and_keep_their_times() {
         assert!(cell["gpu_millis"].is_number());
     }
     let warnings = warnings(&shown);
-    for name in ["Q8_0_gs30", "Q8_0_gs20.png", "Q8_0_gs10.png", "Q8_0_gs4.png", "Q8_0_gs2.png"] {
+    for name in [
+        "Q8_0_gs30",
+        "Q8_0_gs20.png",
+        "Q8_0_gs10.png",
+        "Q8_0_gs4.png",
+        "Q8_0_gs2.png",
+    ] {
         assert!(warnings.contains(name), "{name} in {warnings}");
     }
 }
@@ -117,13 +128,17 @@ fn missing_and_damaged_pictures_are_told_apart_and_keep_their_times() {
 #[test]
 fn numbers_come_in_the_forms_that_people_write() {
     let folder = Folder::new();
-    let report = folder
-        .report()
-        .replace("| Q4_0 | 10 | 28 | 45.0 | 44100 |", "| Q4_0 | 10.0 | 28 | 45.2s | 44,100 |");
+    let report = folder.report().replace(
+        "| Q4_0 | 10 | 28 | 45.0 | 44100 |",
+        "| Q4_0 | 10.0 | 28 | 45.2s | 44,100 |",
+    );
     folder.write_report(&report);
     let shown = folder.show();
     let cell = cell(&shown, "Q4_0", 10.0);
-    assert_eq!((&cell["wall_secs"], &cell["gpu_millis"]), (&45.2.into(), &44100.0.into()));
+    assert_eq!(
+        (&cell["wall_secs"], &cell["gpu_millis"]),
+        (&45.2.into(), &44100.0.into())
+    );
     assert_eq!(shown["warnings"], serde_json::json!([]));
     assert_eq!(shown["cells"].as_array().unwrap().len(), 15);
 }
@@ -181,13 +196,19 @@ fn failed_rows_unknown_quants_and_unreadable_rows_are_kept_apart() {
     std::fs::remove_file(folder.path("Q8_0_gs20.png")).unwrap();
     let shown = folder.show();
     let unknown = cell(&shown, "Q9_XL", 30.0);
-    assert_eq!((&unknown["state"], &unknown["wall_secs"]), (&"done".into(), &49.8.into()));
+    assert_eq!(
+        (&unknown["state"], &unknown["wall_secs"]),
+        (&"done".into(), &49.8.into())
+    );
     let failed = cell(&shown, "Q8_0", 20.0);
     assert_eq!(failed["state"], "failed");
     assert_eq!(failed["error"], "CUDA error: out | of memory");
     assert_eq!(failed["wall_secs"], Value::Null);
     let lost = cell(&shown, "Q8_0", 10.0);
-    assert_eq!((&lost["state"], &lost["wall_secs"]), (&"done".into(), &Value::Null));
+    assert_eq!(
+        (&lost["state"], &lost["wall_secs"]),
+        (&"done".into(), &Value::Null)
+    );
     assert!(warnings(&shown).contains("\"ten\""), "{}", warnings(&shown));
 }
 
@@ -196,7 +217,11 @@ fn rounded_names_and_other_steps_find_their_pictures() {
     let folder = Folder::new();
     std::fs::rename(folder.path("Q8_0_gs2.png"), folder.path("Q8_0_gs10.0.png")).unwrap();
     std::fs::remove_file(folder.path("Q8_0_gs10.png")).unwrap();
-    std::fs::copy(folder.path("Q8_0_gs4.png"), folder.path("Q8_0_gs10_s50.png")).unwrap();
+    std::fs::copy(
+        folder.path("Q8_0_gs4.png"),
+        folder.path("Q8_0_gs10_s50.png"),
+    )
+    .unwrap();
     let extra = "| Q8_0 | 10 | 50 | 88.0 | 87000 | [view](x/Q8_0_gs10_s50.png?y) |\n";
     let report = folder
         .report()
@@ -216,11 +241,21 @@ fn rounded_names_and_other_steps_find_their_pictures() {
     let at = |steps: u32| {
         cells
             .iter()
-            .find(|cell| cell["key"]["quant"] == "Q8_0" && cell["key"]["guidance"] == 10.0 && cell["key"]["steps"] == steps)
+            .find(|cell| {
+                cell["key"]["quant"] == "Q8_0"
+                    && cell["key"]["guidance"] == 10.0
+                    && cell["key"]["steps"] == steps
+            })
             .unwrap()
     };
-    assert_eq!((&at(28)["state"], &at(28)["file"]), (&"done".into(), &"Q8_0_gs10.0.png".into()));
-    assert_eq!((&at(50)["state"], &at(50)["wall_secs"]), (&"done".into(), &88.0.into()));
+    assert_eq!(
+        (&at(28)["state"], &at(28)["file"]),
+        (&"done".into(), &"Q8_0_gs10.0.png".into())
+    );
+    assert_eq!(
+        (&at(50)["state"], &at(50)["wall_secs"]),
+        (&"done".into(), &88.0.into())
+    );
 }
 
 #[test]
@@ -228,11 +263,20 @@ fn pictures_alone_are_a_run_at_28_steps_with_nothing_known() {
     let folder = Folder::new();
     std::fs::remove_file(folder.path("REPORT.md")).unwrap();
     let shown = folder.show();
-    assert_eq!((&shown["session"], &shown["environment"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&shown["session"], &shown["environment"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(shown["cells"].as_array().unwrap().len(), 15);
     let cell = cell(&shown, "Q5_K_S", 4.0);
-    assert_eq!((&cell["state"], &cell["key"]["steps"]), (&"done".into(), &28.into()));
-    assert_eq!((&cell["wall_secs"], &cell["key"]["seed"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&cell["state"], &cell["key"]["steps"]),
+        (&"done".into(), &28.into())
+    );
+    assert_eq!(
+        (&cell["wall_secs"], &cell["key"]["seed"]),
+        (&Value::Null, &Value::Null)
+    );
 }
 
 #[test]
@@ -249,10 +293,18 @@ fn a_report_alone_and_strange_bytes_open_too() {
     std::fs::write(folder.path("REPORT.md"), bytes).unwrap();
     std::fs::write(folder.path("holiday.png"), "x").unwrap();
     let shown = folder.show();
-    let states: Vec<&Value> = shown["cells"].as_array().unwrap().iter().map(|c| &c["state"]).collect();
+    let states: Vec<&Value> = shown["cells"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| &c["state"])
+        .collect();
     assert!(states.len() == 15 && states.iter().all(|state| **state == "missing"));
     let warnings = warnings(&shown);
-    assert!(warnings.contains("UTF-8") && warnings.contains("holiday.png"), "{warnings}");
+    assert!(
+        warnings.contains("UTF-8") && warnings.contains("holiday.png"),
+        "{warnings}"
+    );
 }
 
 #[test]
@@ -269,6 +321,9 @@ fn a_folder_without_a_run_says_what_was_looked_for() {
             .unwrap();
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1));
-        assert!(error.contains(expected) && error.contains(path.to_str().unwrap()), "{error}");
+        assert!(
+            error.contains(expected) && error.contains(path.to_str().unwrap()),
+            "{error}"
+        );
     }
 }

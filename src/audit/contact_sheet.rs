@@ -39,8 +39,12 @@ pub fn draw(run_dir: &Path, run: &Run) -> Result<RgbImage, AuditError> {
         }
     };
     let is_there = |name: &str| run_dir.join(name).is_file();
-    let original = is_there(files::IMAGE).then(|| picture(files::IMAGE)).flatten();
-    let mask = is_there(files::MASK).then(|| picture(files::MASK)).flatten();
+    let original = is_there(files::IMAGE)
+        .then(|| picture(files::IMAGE))
+        .flatten();
+    let mask = is_there(files::MASK)
+        .then(|| picture(files::MASK))
+        .flatten();
     let options = SheetOptions {
         region: mask.as_ref().and_then(around_mask),
         original,
@@ -86,14 +90,23 @@ mod tests {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/fixtures/service-run/audit/20260222-025304");
         let dir = tempfile::tempdir().unwrap();
-        for name in ["REPORT.md", "Q4_0_gs2.png", "Q4_0_gs10.png", "Q8_0_gs30.png"] {
+        for name in [
+            "REPORT.md",
+            "Q4_0_gs2.png",
+            "Q4_0_gs10.png",
+            "Q8_0_gs30.png",
+        ] {
             std::fs::copy(fixture.join(name), dir.path().join(name)).unwrap();
         }
         let sheet = dir.path().join("sheet.png");
         write(dir.path(), &sheet).unwrap();
         let drawn = image::open(&sheet).unwrap().to_rgb8();
         // Three rows of five columns of 320 pixels, with labels.
-        assert!(drawn.width() > 5 * 320 && drawn.height() > 3 * 200, "{:?}", drawn.dimensions());
+        assert!(
+            drawn.width() > 5 * 320 && drawn.height() > 3 * 200,
+            "{:?}",
+            drawn.dimensions()
+        );
         let run = run_folder::open(dir.path(), Verification::Full).unwrap();
         assert_eq!(run.done_count(), 3);
     }

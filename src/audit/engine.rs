@@ -82,8 +82,11 @@ pub trait FillEngine: Send {
     ///
     /// # Errors
     /// If a file is missing or cannot be read, or the hook cancels.
-    fn weights(&mut self, quants: &[Quant], hook: EngineHook<'_>)
-    -> Result<ModelDocument, EngineError>;
+    fn weights(
+        &mut self,
+        quants: &[Quant],
+        hook: EngineHook<'_>,
+    ) -> Result<ModelDocument, EngineError>;
 
     /// Prepares what does not depend on the quant. Called once, before the first load.
     ///

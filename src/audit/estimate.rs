@@ -142,7 +142,10 @@ fn of_samples(
     }
     Estimate {
         secs,
-        measured_cells: sources.get(&None).copied().unwrap_or(sources.values().sum()),
+        measured_cells: sources
+            .get(&None)
+            .copied()
+            .unwrap_or(sources.values().sum()),
         device: conditions.environment.label(),
     }
 }
@@ -200,7 +203,10 @@ mod tests {
 
     fn keys(names: &[&str]) -> Vec<CellKey> {
         let defaults = CellDefaults::of_service_run();
-        names.iter().map(|name| CellKey::parse(name, &defaults).unwrap()).collect()
+        names
+            .iter()
+            .map(|name| CellKey::parse(name, &defaults).unwrap())
+            .collect()
     }
 
     #[test]
@@ -214,12 +220,17 @@ mod tests {
         };
         let q = |name: &str| Quant::new(name).unwrap();
         // Per step and pixel: 1 ms for Q4_0, 3 ms for Q8_0.
-        let samples =
-            BTreeMap::from([(q("Q4_0"), vec![0.001, 0.001, 9.0]), (q("Q8_0"), vec![0.003])]);
+        let samples = BTreeMap::from([
+            (q("Q4_0"), vec![0.001, 0.001, 9.0]),
+            (q("Q8_0"), vec![0.003]),
+        ]);
         let estimate = of_samples(&samples, &keys(&["Q4_0_gs2", "Q8_0_gs2"]), &conditions);
         assert!((estimate.secs - 28.0 * 4.0).abs() < 1e-9, "{estimate}");
         assert_eq!(estimate.measured_cells, 4);
-        assert_eq!(estimate.to_string(), "about 1 min 52 s (from 4 earlier cells on box)");
+        assert_eq!(
+            estimate.to_string(),
+            "about 1 min 52 s (from 4 earlier cells on box)"
+        );
     }
 
     #[test]
@@ -232,8 +243,15 @@ mod tests {
             parameters: 0.0,
         };
         let estimate = of_samples(&BTreeMap::new(), &keys(&["Q4_0_gs2"]), &conditions);
-        assert!(estimate.to_string().ends_with("(a guess: nothing was measured on box yet)"));
-        assert!(estimate.secs > 3600.0, "the real model takes hours on a CPU");
+        assert!(
+            estimate
+                .to_string()
+                .ends_with("(a guess: nothing was measured on box yet)")
+        );
+        assert!(
+            estimate.secs > 3600.0,
+            "the real model takes hours on a CPU"
+        );
     }
 
     #[test]

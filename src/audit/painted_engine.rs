@@ -1,9 +1,11 @@
 //! An engine that paints instead of computing: the same key gives the same picture, at once. For tests
 //! of what runs a matrix and of what shows it; the command line never uses it.
 
-use super::engine::{EngineError, EngineEvent, EngineHook, EngineInputs, Fill, FillEngine, FillJob};
+use super::engine::{
+    EngineError, EngineEvent, EngineHook, EngineInputs, Fill, FillEngine, FillJob,
+};
 use super::hash;
-use crate::model::cell::Quant;
+use crate::model::cell::{Guidance, Quant};
 use crate::model::run::{Environment, ModelDocument, Timing, WeightsFile};
 use image::{Rgb, RgbImage};
 use std::time::Duration;
@@ -16,7 +18,7 @@ pub struct PaintedEngine {
     /// Quants that fail to load.
     pub broken_quants: Vec<Quant>,
     /// A cell at this guidance and quant fails.
-    pub failing: Option<(Quant, f64)>,
+    pub failing: Option<(Quant, Guidance)>,
     /// Every call, in order: `load Q4_0`, `fill Q4_0 gs10`.
     pub calls: Vec<String>,
     inputs: Option<EngineInputs>,
@@ -50,7 +52,11 @@ impl FillEngine for PaintedEngine {
             file,
         };
         let mut files = vec![file(None, "ae.safetensors".to_owned())];
-        files.extend(quants.iter().map(|quant| file(Some(quant), format!("paint-{quant}.gguf"))));
+        files.extend(
+            quants
+                .iter()
+                .map(|quant| file(Some(quant), format!("paint-{quant}.gguf"))),
+        );
         Ok(ModelDocument {
             repository: "paint".to_owned(),
             base: "paint".to_owned(),
@@ -80,11 +86,23 @@ impl FillEngine for PaintedEngine {
 
     fn fill(&mut self, job: &FillJob, hook: EngineHook<'_>) -> Result<Fill, EngineError> {
         let failed = |text: &str| EngineError::Failed(text.to_owned());
-        let quant = self.loaded.clone().ok_or_else(|| failed("no transformer is loaded"))?;
+        let quant = self
+            .loaded
+            .clone()
+            .ok_or_else(|| failed("no transformer is loaded"))?;
         self.calls.push(format!("fill {quant} gs{}", job.guidance));
-        let inputs = self.inputs.as_ref().ok_or_else(|| failed("nothing is prepared"))?;
-        let prompt = inputs.prompts.get(job.prompt).ok_or_else(|| failed("no such prompt"))?;
-        inputs.masks.get(job.mask).ok_or_else(|| failed("no such mask"))?;
+        let inputs = self
+            .inputs
+            .as_ref()
+            .ok_or_else(|| failed("nothing is prepared"))?;
+        let prompt = inputs
+            .prompts
+            .get(job.prompt)
+            .ok_or_else(|| failed("no such prompt"))?;
+        inputs
+            .masks
+            .get(job.mask)
+            .ok_or_else(|| failed("no such mask"))?;
         let total = job.steps.value() as usize;
         for index in 1..=total {
             std::thread::sleep(self.step);
@@ -99,7 +117,7 @@ impl FillEngine for PaintedEngine {
         }
         if let Some((failing, guidance)) = &self.failing
             && *failing == quant
-            && *guidance == job.guidance.value()
+            && *guidance == job.guidance
         {
             return Err(failed("a latent is not finite at step 1"));
         }
@@ -118,7 +136,11 @@ impl FillEngine for PaintedEngine {
         let period = u32::from(channel(6) % 13) + 4;
         let (width, height) = inputs.image.dimensions();
         let image = RgbImage::from_fn(width, height, |x, y| {
-            let shade = if (x / period + y / period) % 2 == 0 { 0 } else { 24 };
+            let shade = if (x / period + y / period) % 2 == 0 {
+                0
+            } else {
+                24
+            };
             Rgb(colour.map(|c| c.saturating_add(shade)))
         });
         Ok(Fill {

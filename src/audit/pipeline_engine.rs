@@ -1,6 +1,8 @@
 //! The real engine: the Fill pipeline on this machine's CPU or GPU.
 
-use super::engine::{EngineError, EngineEvent, EngineHook, EngineInputs, Fill, FillEngine, FillJob};
+use super::engine::{
+    EngineError, EngineEvent, EngineHook, EngineInputs, Fill, FillEngine, FillJob,
+};
 use super::weights::HashCache;
 use crate::model::cell::Quant;
 use crate::model::run::{Environment, MatmulPath, ModelDocument, Timing, WeightsFile};
@@ -43,7 +45,7 @@ impl From<PipelineError> for EngineError {
 }
 
 /// Hands a pipeline's events on as an engine's.
-fn adapt<'a>(hook: EngineHook<'a>) -> impl FnMut(FillEvent) -> ControlFlow<()> + 'a {
+fn adapt(hook: EngineHook<'_>) -> impl FnMut(FillEvent) -> ControlFlow<()> + '_ {
     move |event| match event {
         FillEvent::Step {
             index,
@@ -112,7 +114,8 @@ impl PipelineEngine {
         let root = self.pipeline.folder().root();
         let file = path.strip_prefix(root).unwrap_or(path);
         let name = if file.is_absolute() {
-            file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+            file.file_name()
+                .map_or_else(String::new, |name| name.to_string_lossy().into_owned())
         } else {
             file.to_string_lossy().replace('\\', "/")
         };
@@ -145,9 +148,10 @@ fn repository(path: &Path) -> String {
     });
     in_cache.unwrap_or_else(|| {
         let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        canonical
-            .file_name()
-            .map_or_else(|| "local folder".to_owned(), |name| name.to_string_lossy().into_owned())
+        canonical.file_name().map_or_else(
+            || "local folder".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        )
     })
 }
 
@@ -224,7 +228,9 @@ impl FillEngine for PipelineEngine {
             steps: job.steps.value() as usize,
             draws: Draws::Seed(job.seed),
         };
-        let output = self.pipeline.fill(prompt, conditioning, &params, &mut adapt(hook))?;
+        let output = self
+            .pipeline
+            .fill(prompt, conditioning, &params, &mut adapt(hook))?;
         Ok(Fill {
             image: output.image,
             timing: Timing {

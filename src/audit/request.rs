@@ -2,7 +2,7 @@
 
 use super::AuditError;
 use crate::model::ids::RunId;
-use crate::model::run::{InferenceSize, MatmulPath, Plan};
+use crate::model::run::{InferenceSize, MatmulPath, Plan, dilation_of};
 use std::path::PathBuf;
 
 /// A run as it is asked for, by the command line or the window.
@@ -68,17 +68,29 @@ impl RunRequest {
 /// [`AuditError::Refused`] naming the axis or the field.
 pub fn check_plan(plan: &Plan, prompts: &[String]) -> Result<(), AuditError> {
     let refused = |text: String| AuditError::Refused(text);
-    plan.matrix.check().map_err(|error| refused(error.to_string()))?;
-    plan.recipe.check().map_err(|error| refused(error.to_string()))?;
-    let first = plan.matrix.dilations.first().map(|first| first.value() as f32);
-    if first.is_some_and(|first| first != plan.recipe.dilate_px) {
+    plan.matrix
+        .check()
+        .map_err(|error| refused(error.to_string()))?;
+    plan.recipe
+        .check()
+        .map_err(|error| refused(error.to_string()))?;
+    let of_recipe = dilation_of(&plan.recipe).map_err(|error| refused(error.to_string()))?;
+    if let Some(first) = plan
+        .matrix
+        .dilations
+        .first()
+        .filter(|first| **first != of_recipe)
+    {
         return Err(refused(format!(
-            "the recipe dilates by {} px but the first dilation of the matrix is {} px",
-            plan.recipe.dilate_px,
-            first.unwrap_or_default()
+            "the recipe dilates by {of_recipe} px but the first dilation of the matrix is {first} px"
         )));
     }
-    if let Some(index) = plan.matrix.prompts.iter().find(|index| **index >= prompts.len()) {
+    if let Some(index) = plan
+        .matrix
+        .prompts
+        .iter()
+        .find(|index| **index >= prompts.len())
+    {
         return Err(refused(format!(
             "prompt {index} is asked for but there are {}",
             prompts.len()

@@ -111,13 +111,17 @@ impl Bench {
         })
     }
 
-    fn open(&self, summary: &RunSummary) -> Run {
-        run_folder::open(&summary.folder, Verification::Full).unwrap()
-    }
-
     fn fills(&self) -> usize {
-        self.engine.calls.iter().filter(|call| call.starts_with("fill")).count()
+        self.engine
+            .calls
+            .iter()
+            .filter(|call| call.starts_with("fill"))
+            .count()
     }
+}
+
+fn open(summary: &RunSummary) -> Run {
+    run_folder::open(&summary.folder, Verification::Full).unwrap()
 }
 
 fn states(run: &Run) -> Vec<(String, &'static str)> {
@@ -128,7 +132,9 @@ fn states(run: &Run) -> Vec<(String, &'static str)> {
 }
 
 fn all_done(run: &Run) -> bool {
-    run.cells.values().all(|state| matches!(state, CellState::Done(_)))
+    run.cells
+        .values()
+        .all(|state| matches!(state, CellState::Done(_)))
 }
 
 fn pictures(folder: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -171,14 +177,17 @@ fn a_run_leaves_a_whole_folder_with_one_load_a_quant() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    let mut expected: Vec<String> = [".lock", "REPORT.md", "run.ron"].map(str::to_owned).to_vec();
-    expected.extend(["image", "mask", "inference_image", "inference_mask"].map(|n| format!("{n}.png")));
+    let mut expected: Vec<String> = [".lock", "REPORT.md", "run.ron"]
+        .map(str::to_owned)
+        .to_vec();
+    expected
+        .extend(["image", "mask", "inference_image", "inference_mask"].map(|n| format!("{n}.png")));
     for cell in ["Q4_0_gs2", "Q4_0_gs10", "Q8_0_gs2", "Q8_0_gs10"] {
         expected.extend([".png", ".fill.png", ".ron"].map(|end| format!("{cell}{end}")));
     }
     expected.sort();
     assert_eq!(names, expected);
-    let run = bench.open(&summary);
+    let run = open(&summary);
     assert!(all_done(&run), "{:?}", states(&run));
     assert_eq!(run.warnings, Vec::<String>::new());
     assert_eq!(run.environment.unwrap().device, "a painter");
@@ -200,7 +209,10 @@ fn the_same_request_goes_on_where_it_was_cancelled_and_ends_the_same() {
         bench.cancel_after = None;
         let second = bench.run(&bench.request(), None).unwrap();
         assert_eq!(second.folder, first.folder);
-        assert_eq!((second.already_done, second.made), (stop_after, 4 - stop_after));
+        assert_eq!(
+            (second.already_done, second.made),
+            (stop_after, 4 - stop_after)
+        );
         assert_eq!(bench.fills(), 4, "no cell is filled twice");
         assert_eq!(pictures(&second.folder), pictures(&expected.folder));
         assert!(second.folder.join(files::REPORT).exists());
@@ -228,7 +240,7 @@ fn a_cancel_in_the_middle_of_a_cell_leaves_nothing_of_it() {
     let summary = execute(&owned, &mut bench.engine, None, &mut context).unwrap();
     assert_eq!((summary.ending, summary.made), (Ending::Cancelled, 1));
     assert!(!summary.folder.join("Q4_0_gs10.png").exists());
-    let run = bench.open(&summary);
+    let run = open(&summary);
     assert_eq!(run.cells[&key(&run, "Q4_0_gs10")], CellState::Missing);
 }
 
@@ -237,7 +249,10 @@ fn a_finished_run_is_not_repeated_unless_a_new_one_is_asked_for() {
     let mut bench = Bench::new();
     let first = bench.run(&bench.request(), None).unwrap();
     let again = bench.run(&bench.request(), None).unwrap();
-    assert_eq!((again.folder.clone(), again.made, again.already_done), (first.folder.clone(), 0, 4));
+    assert_eq!(
+        (again.folder.clone(), again.made, again.already_done),
+        (first.folder.clone(), 0, 4)
+    );
     let new = RunRequest {
         is_new: true,
         ..bench.request()
@@ -252,11 +267,17 @@ fn a_finished_run_is_not_repeated_unless_a_new_one_is_asked_for() {
 fn a_limit_makes_a_partial_run_that_the_next_call_goes_on_with() {
     let mut bench = Bench::new();
     let first = bench.run(&bench.request(), Some(3)).unwrap();
-    assert_eq!((first.ending, first.made, first.left), (Ending::CellLimit, 3, 1));
+    assert_eq!(
+        (first.ending, first.made, first.left),
+        (Ending::CellLimit, 3, 1)
+    );
     let report = std::fs::read_to_string(first.folder.join(files::REPORT)).unwrap();
     assert!(report.contains("3 of 4 done, 1 not run"), "{report}");
     let second = bench.run(&bench.request(), Some(3)).unwrap();
-    assert_eq!((second.ending, second.made, second.left), (Ending::Complete, 1, 0));
+    assert_eq!(
+        (second.ending, second.made, second.left),
+        (Ending::Complete, 1, 0)
+    );
     assert_eq!(second.folder, first.folder);
 }
 
@@ -271,18 +292,24 @@ fn another_request_under_the_same_id_is_refused_and_named() {
     let mut other = named.clone();
     other.plan.matrix.seeds = vec![7];
     let error = bench.run(&other, None).unwrap_err().to_string();
-    assert!(error.contains("another matrix") && error.contains("mine"), "{error}");
+    assert!(
+        error.contains("another matrix") && error.contains("mine"),
+        "{error}"
+    );
     assert_eq!(bench.run(&named, None).unwrap().made, 0);
 }
 
 #[test]
 fn failed_cells_are_recorded_the_run_goes_on_and_they_are_tried_again() {
     let mut bench = Bench::new();
-    bench.engine.failing = Some((quant("Q4_0"), 10.0));
+    bench.engine.failing = Some((quant("Q4_0"), Guidance::new(10.0).unwrap()));
     bench.engine.broken_quants = vec![quant("Q8_0")];
     let summary = bench.run(&bench.request(), None).unwrap();
-    assert_eq!((summary.ending, summary.made, summary.failed), (Ending::Complete, 1, 3));
-    let run = bench.open(&summary);
+    assert_eq!(
+        (summary.ending, summary.made, summary.failed),
+        (Ending::Complete, 1, 3)
+    );
+    let run = open(&summary);
     let CellState::Failed { error, document } = &run.cells[&key(&run, "Q4_0_gs10")] else {
         panic!("{:?}", states(&run));
     };
@@ -294,7 +321,7 @@ fn failed_cells_are_recorded_the_run_goes_on_and_they_are_tried_again() {
     bench.engine.broken_quants.clear();
     let again = bench.run(&bench.request(), None).unwrap();
     assert_eq!((again.already_done, again.made, again.failed), (1, 3, 0));
-    assert!(all_done(&bench.open(&again)));
+    assert!(all_done(&open(&again)));
 }
 
 #[test]
@@ -309,7 +336,7 @@ fn damaged_cells_are_seen_made_again_and_no_strange_document_is_lost() {
     let text = std::fs::read_to_string(at("Q8_0_gs2.ron")).unwrap();
     std::fs::write(at("Q8_0_gs2.ron"), &text[..text.len() / 2]).unwrap();
     std::fs::copy(at("Q4_0_gs2.ron"), at("Q8_0_gs10.ron")).unwrap();
-    let run = bench.open(&summary);
+    let run = open(&summary);
     assert_eq!(
         states(&run),
         [
@@ -320,12 +347,20 @@ fn damaged_cells_are_seen_made_again_and_no_strange_document_is_lost() {
         ]
     );
     let warnings = run.warnings.join("\n");
-    for expected in ["Q4_0_gs2.png is not the picture", "Q4_0_gs10.fill.png is missing", "Q8_0_gs2.ron", "line "] {
+    for expected in [
+        "Q4_0_gs2.png is not the picture",
+        "Q4_0_gs10.fill.png is missing",
+        "Q8_0_gs2.ron",
+        "line ",
+    ] {
         assert!(warnings.contains(expected), "{expected}: {warnings}");
     }
     let again = bench.run(&bench.request(), None).unwrap();
-    assert_eq!((again.folder.clone(), again.made), (summary.folder.clone(), 4));
-    assert!(all_done(&bench.open(&again)));
+    assert_eq!(
+        (again.folder.clone(), again.made),
+        (summary.folder.clone(), 4)
+    );
+    assert!(all_done(&open(&again)));
     assert_eq!(pictures(&again.folder), before);
     let kept = std::fs::read_to_string(at("Q8_0_gs2.ron.unreadable-1")).unwrap();
     assert_eq!(kept, text[..text.len() / 2]);
@@ -337,7 +372,10 @@ fn a_document_made_from_other_inputs_is_not_believed() {
     let summary = bench.run(&bench.request(), None).unwrap();
     let path = summary.folder.join("Q4_0_gs2.ron");
     let text = std::fs::read_to_string(&path).unwrap();
-    let line = text.lines().find(|line| line.contains("inputs_sha256")).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.contains("inputs_sha256"))
+        .unwrap();
     let other = format!("    inputs_sha256: \"{}\",", "0".repeat(64));
     std::fs::write(&path, text.replace(line, &other)).unwrap();
     let run = run_folder::open(&summary.folder, Verification::Quick).unwrap();
@@ -356,7 +394,12 @@ fn a_run_whose_own_document_is_damaged_is_refused_and_left_alone() {
     };
     let summary = bench.run(&named, None).unwrap();
     let path = summary.folder.join(files::RUN);
-    for bad in ["", "(schema: 99, run_id: \"x\")", "(schema: 1, nonsense: 3)", "\u{0}\u{1}"] {
+    for bad in [
+        "",
+        "(schema: 99, run_id: \"x\")",
+        "(schema: 1, nonsense: 3)",
+        "\u{0}\u{1}",
+    ] {
         std::fs::write(&path, bad).unwrap();
         let error = run_folder::open(&summary.folder, Verification::Quick).unwrap_err();
         assert!(error.to_string().contains("run.ron"), "{error}");
@@ -396,12 +439,15 @@ fn a_sweep_is_added_once_and_repeats_no_cell() {
     }
     assert!(folder.join("plan-1.ron").exists() && !folder.join("plan-2.ron").exists());
     assert!(folder.join("Q5_K_S_gs10_s5_p1.png").exists());
-    let run = bench.open(&first);
+    let run = open(&first);
     assert!(all_done(&run), "{:?}", run.warnings);
     assert_eq!(run.prompts, [prompt::PRODUCTION, "grass"]);
     assert_eq!(run.cells.len(), 15);
     let report = std::fs::read_to_string(folder.join(files::REPORT)).unwrap();
-    assert!(report.contains("| Q5_K_S | 10 | 5 | \"grass\" |"), "{report}");
+    assert!(
+        report.contains("| Q5_K_S | 10 | 5 | \"grass\" |"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -410,8 +456,12 @@ fn a_plan_that_cannot_be_read_is_kept_and_none_is_added() {
     let first = bench.run(&bench.request(), None).unwrap();
     let path = first.folder.join("plan-1.ron");
     std::fs::write(&path, "not a plan").unwrap();
-    let run = bench.open(&first);
-    assert!(run.warnings.join(" ").contains("plan-1.ron"), "{:?}", run.warnings);
+    let run = open(&first);
+    assert!(
+        run.warnings.join(" ").contains("plan-1.ron"),
+        "{:?}",
+        run.warnings
+    );
     assert!(all_done(&run), "the first plan's cells are still there");
     let folder = first.folder.clone();
     let error = bench
@@ -438,10 +488,13 @@ fn other_dilations_and_recipes_have_masks_of_their_own() {
             execute(&owned, engine, None, context)
         })
         .unwrap();
-    let run = bench.open(&first);
+    let run = open(&first);
     assert!(all_done(&run), "{:?}", run.warnings);
     let tag = request.recipe.hash8();
-    for name in [format!("inference_mask_d4_m{tag}.png"), format!("inference_mask_d6_m{tag}.png")] {
+    for name in [
+        format!("inference_mask_d4_m{tag}.png"),
+        format!("inference_mask_d6_m{tag}.png"),
+    ] {
         assert!(folder.join(&name).exists(), "{name}");
     }
     assert!(folder.join(format!("Q4_0_gs2_d6_m{tag}.png")).exists());
@@ -499,7 +552,10 @@ fn other_weights_than_the_runs_are_refused() {
             execute(&owned, &mut swapped, None, context)
         })
         .unwrap_err();
-    assert!(error.to_string().contains("not those of the run"), "{error}");
+    assert!(
+        error.to_string().contains("not those of the run"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -524,15 +580,27 @@ fn a_mask_that_fails_a_gate_is_refused_unless_a_reason_is_given() {
     let error = bench.run(&request, None).unwrap_err();
     assert!(matches!(error, AuditError::Gates { .. }), "{error}");
     let text = error.to_string();
-    assert!(text.contains("covers") && text.contains("--override-gates"), "{text}");
-    assert!(!request.runs_dir.exists(), "nothing is left of a refused run");
+    assert!(
+        text.contains("covers") && text.contains("--override-gates"),
+        "{text}"
+    );
+    assert!(
+        !request.runs_dir.exists(),
+        "nothing is left of a refused run"
+    );
     request.gates_override = Some(" ".to_owned());
-    assert!(bench.run(&request, None).is_err(), "an empty reason is none");
+    assert!(
+        bench.run(&request, None).is_err(),
+        "an empty reason is none"
+    );
     request.gates_override = Some("the leash is that long".to_owned());
     let summary = bench.run(&request, None).unwrap();
-    let run = bench.open(&summary);
+    let run = open(&summary);
     let overridden = &run.document().unwrap().gates_overridden;
-    assert!(overridden[0].contains("the leash is that long"), "{overridden:?}");
+    assert!(
+        overridden[0].contains("the leash is that long"),
+        "{overridden:?}"
+    );
     let report = std::fs::read_to_string(summary.folder.join(files::REPORT)).unwrap();
     assert!(report.contains("Mask gate overridden"), "{report}");
 }
@@ -543,15 +611,20 @@ fn pixels_outside_the_grown_mask_are_the_originals() {
     let mut request = bench.request();
     for inference in [
         InferenceSize::Whole { long_side_px: 128 },
-        InferenceSize::Crop { long_side_px: 64, margin: 0.25 },
+        InferenceSize::Crop {
+            long_side_px: 64,
+            margin: 0.25,
+        },
     ] {
         request.inference = inference;
         let summary = bench.run(&request, Some(1)).unwrap();
-        let run = bench.open(&summary);
+        let run = open(&summary);
         let document = run.document().unwrap();
         let inputs = inputs::SessionInputs::of_run(&summary.folder, document).unwrap();
         let mask = inputs.mask(&document.plan.recipe);
-        let composite = image::open(summary.folder.join("Q4_0_gs2.png")).unwrap().to_rgb8();
+        let composite = image::open(summary.folder.join("Q4_0_gs2.png"))
+            .unwrap()
+            .to_rgb8();
         let (mut kept, mut filled) = (0, 0);
         for (x, y, pixel) in composite.enumerate_pixels() {
             let white = inputs
@@ -565,7 +638,10 @@ fn pixels_outside_the_grown_mask_are_the_originals() {
                 assert_eq!(pixel, inputs.image.get_pixel(x, y), "at {x}, {y}");
             }
         }
-        assert!(kept > 10_000 && filled > 1_000, "{kept} kept, {filled} filled");
+        assert!(
+            kept > 10_000 && filled > 1_000,
+            "{kept} kept, {filled} filled"
+        );
         assert_ne!(composite, inputs.image);
     }
 }
@@ -582,7 +658,7 @@ fn what_a_killed_process_left_of_a_folder_is_cleared_away() {
     std::fs::write(staged.join("image.png"), "half").unwrap();
     let summary = bench.run(&request, None).unwrap();
     assert!(!staged.exists());
-    assert!(all_done(&bench.open(&summary)));
+    assert!(all_done(&open(&summary)));
 }
 
 #[test]
@@ -608,6 +684,17 @@ fn events_come_in_order() {
         .collect();
     assert_eq!(
         names,
-        ["weights", "started", "weights", "preparing", "loading", "cell", "step", "step", "done", "finished"]
+        [
+            "weights",
+            "started",
+            "weights",
+            "preparing",
+            "loading",
+            "cell",
+            "step",
+            "step",
+            "done",
+            "finished"
+        ]
     );
 }

@@ -15,9 +15,7 @@ use crate::model::document;
 use crate::model::ids::RunId;
 use crate::model::mask_recipe::MaskRecipe;
 use crate::model::matrix::Matrix;
-use crate::model::run::{
-    CellState, ExtensionDocument, InputHashes, Plan, Run, RunDocument, files,
-};
+use crate::model::run::{CellState, ExtensionDocument, InputHashes, Plan, Run, RunDocument, files};
 use crate::model::session::{Session, files as session_files};
 use std::path::{Path, PathBuf};
 
@@ -72,7 +70,11 @@ pub fn read_session(folder: &Path) -> Result<Session, AuditError> {
             })?;
             Ok(Session::unnamed(id))
         }
-        Err(source) => Err(AuditError::file("the session cannot be read", &path, source)),
+        Err(source) => Err(AuditError::file(
+            "the session cannot be read",
+            &path,
+            source,
+        )),
     }
 }
 
@@ -252,7 +254,10 @@ pub fn extension_of(
     let mut prompts = run.prompts.clone();
     let mut new_prompts = Vec::new();
     let mut matrix = request.matrix.clone();
-    let asked = matrix.prompts.iter().filter_map(|index| request.prompts.get(*index));
+    let asked = matrix
+        .prompts
+        .iter()
+        .filter_map(|index| request.prompts.get(*index));
     matrix.prompts = asked
         .map(|prompt| {
             let known = prompts.iter().position(|known| known == prompt);
@@ -460,13 +465,15 @@ fn free_id(runs_dir: &Path, now: jiff::Timestamp) -> Result<RunId, AuditError> {
 
 /// An empty folder beside the runs, under a name that no reader takes for a run.
 fn stage(runs_dir: &Path, run_id: &RunId) -> Result<PathBuf, AuditError> {
-    std::fs::create_dir_all(runs_dir)
-        .map_err(|source| AuditError::file("the folder of runs cannot be made", runs_dir, source))?;
+    std::fs::create_dir_all(runs_dir).map_err(|source| {
+        AuditError::file("the folder of runs cannot be made", runs_dir, source)
+    })?;
     // What a killed process left has the same name only if it was this very run.
     let staged = runs_dir.join(format!("{UNFINISHED}{run_id}"));
     if staged.exists() {
-        std::fs::remove_dir_all(&staged)
-            .map_err(|source| AuditError::file("a half-made run cannot be removed", &staged, source))?;
+        std::fs::remove_dir_all(&staged).map_err(|source| {
+            AuditError::file("a half-made run cannot be removed", &staged, source)
+        })?;
     }
     std::fs::create_dir(&staged)
         .map_err(|source| AuditError::file("the run's folder cannot be made", &staged, source))?;

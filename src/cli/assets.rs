@@ -15,12 +15,18 @@ fn roots() -> Vec<PathBuf> {
         .and_then(|exe| exe.parent().map(Path::to_owned));
     beside
         .into_iter()
-        .chain([PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from(".")])
+        .chain([
+            PathBuf::from(env!("CARGO_MANIFEST_DIR")),
+            PathBuf::from("."),
+        ])
         .collect()
 }
 
 fn find(name: &str) -> Option<PathBuf> {
-    roots().into_iter().map(|root| root.join(name)).find(|path| path.is_dir())
+    roots()
+        .into_iter()
+        .map(|root| root.join(name))
+        .find(|path| path.is_dir())
 }
 
 /// The embedded tiny model's folder.

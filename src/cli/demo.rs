@@ -17,8 +17,7 @@ use std::path::{Path, PathBuf};
 
 /// Make a small run with the embedded model and open the window on it.
 ///
-/// Q4_0, Q5_K_S and Q8_0 at guidance 2, 10 and 30, a few steps each, through the same pipeline as
-/// `run`. The embedded model is tiny: it shows how the program works, not how FLUX fills. A demo that is
+/// Three quantizations at guidance 2, 10 and 30, a few steps each, through the same pipeline as `run`. The embedded model is tiny: it shows how the program works, not how FLUX fills. A demo that is
 /// there already is opened as it is.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DemoArgs {
@@ -45,9 +44,8 @@ const CROP_PX: u32 = 256;
 fn request(args: &DemoArgs) -> anyhow::Result<RunRequest> {
     let session_dir = match &args.session {
         Some(dir) => dir.clone(),
-        None => assets::sample_session().context(
-            "the sample session is not beside the program; name one with --session DIR",
-        )?,
+        None => assets::sample_session()
+            .context("the sample session is not beside the program; name one with --session DIR")?,
     };
     let recipe = read_session(&session_dir)?.recipe.unwrap_or_default();
     let matrix = Matrix {

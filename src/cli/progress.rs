@@ -64,8 +64,11 @@ impl Progress {
     }
 
     fn say(&self, what: &str) {
-        self.bar
-            .set_message(format!("{what} · cell {} of {}", self.finished + 1, self.cells));
+        self.bar.set_message(format!(
+            "{what} · cell {} of {}",
+            self.finished + 1,
+            self.cells
+        ));
     }
 
     /// Shows one event.
@@ -85,7 +88,11 @@ impl Progress {
                     n => format!(", {n} done before"),
                 };
                 let cells = if todo.len() == 1 { "cell" } else { "cells" };
-                self.line(&format!("{}: {} {cells} to make{there}", folder.display(), todo.len()));
+                self.line(&format!(
+                    "{}: {} {cells} to make{there}",
+                    folder.display(),
+                    todo.len()
+                ));
             }
             AuditEvent::CheckingWeights => self.bar.set_message("checking the weights"),
             AuditEvent::Preparing => self.bar.set_message("encoding prompts and picture"),

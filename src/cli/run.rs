@@ -155,7 +155,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<u8> {
 fn job(args: &RunArgs, models_dir: PathBuf) -> anyhow::Result<(Job, EngineOptions, CellDefaults)> {
     let mut engine = EngineOptions {
         models_dir,
-        device: args.inference.device.clone().unwrap_or_else(|| "cpu".to_owned()),
+        device: args
+            .inference
+            .device
+            .clone()
+            .unwrap_or_else(|| "cpu".to_owned()),
         matmul: MatmulPath::Exact,
         preview_every: None,
     };
@@ -202,7 +206,9 @@ fn refuse_axes(args: &RunArgs) -> anyhow::Result<()> {
     ];
     match given.iter().find(|(_, is_given)| *is_given) {
         Some((option, _)) => {
-            bail!("{option} does not go with --resume, which makes what was planned; --extend adds cells")
+            bail!(
+                "{option} does not go with --resume, which makes what was planned; --extend adds cells"
+            )
         }
         None => Ok(()),
     }
@@ -223,12 +229,16 @@ pub fn request(args: &RunArgs) -> anyhow::Result<RunRequest> {
         run_id: args.run_id.clone().map(RunId::new).transpose()?,
         is_new: args.new,
         plan: Plan {
-            recipe: with_first_dilation(base, &matrix),
+            recipe: with_first_dilation(&base, &matrix),
             matrix,
         },
         prompts,
         inference: args.inference.inference(),
-        device: args.inference.device.clone().unwrap_or_else(|| "cpu".to_owned()),
+        device: args
+            .inference
+            .device
+            .clone()
+            .unwrap_or_else(|| "cpu".to_owned()),
         matmul: if args.inference.integer_kernels {
             MatmulPath::Integer
         } else {
@@ -240,23 +250,23 @@ pub fn request(args: &RunArgs) -> anyhow::Result<RunRequest> {
     Ok(request)
 }
 
-fn with_first_dilation(
-    recipe: MaskRecipe,
-    matrix: &crate::model::matrix::Matrix,
-) -> MaskRecipe {
+fn with_first_dilation(recipe: &MaskRecipe, matrix: &crate::model::matrix::Matrix) -> MaskRecipe {
     MaskRecipe {
         dilate_px: matrix
             .dilations
             .first()
             .map_or(recipe.dilate_px, |first| first.value() as f32),
-        ..recipe
+        ..recipe.clone()
     }
 }
 
 fn extension(args: &RunArgs, run: &Run) -> anyhow::Result<ExtendRequest> {
     let document = run.document().context("the run has no run.ron")?;
     let planned = &document.plan.matrix;
-    let first_prompt = planned.prompts.first().and_then(|index| run.prompts.get(*index));
+    let first_prompt = planned
+        .prompts
+        .first()
+        .and_then(|index| run.prompts.get(*index));
     let defaults = AxisDefaults {
         quants: planned.quants.clone(),
         guidances: planned.guidances.clone(),
@@ -268,7 +278,7 @@ fn extension(args: &RunArgs, run: &Run) -> anyhow::Result<ExtendRequest> {
     let (matrix, prompts) = args.axes.matrix(&defaults)?;
     let recipe = args.recipe.on(&document.plan.recipe);
     Ok(ExtendRequest {
-        recipe: with_first_dilation(recipe, &matrix),
+        recipe: with_first_dilation(&recipe, &matrix),
         matrix,
         prompts,
     })
@@ -330,7 +340,11 @@ fn print_summary(summary: &RunSummary, is_quiet: bool) -> anyhow::Result<()> {
     let made = summary.made;
     match summary.ending {
         Ending::Complete if made == 0 && summary.failed == 0 => {
-            writeln!(out, "{folder}: all {} cells are there already", summary.already_done)?;
+            writeln!(
+                out,
+                "{folder}: all {} cells are there already",
+                summary.already_done
+            )?;
         }
         Ending::Complete => writeln!(out, "{folder}: {made} made{failed}; the run is complete")?,
         Ending::CellLimit => writeln!(
@@ -369,41 +383,66 @@ fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result
         }
     };
     let (mut keys, defaults) = match (job, &run) {
-        (Job::Start(request), _) => {
-            (request.plan.matrix.cells(None), defaults_of(&request.plan))
-        }
+        (Job::Start(request), _) => (request.plan.matrix.cells(None), defaults_of(&request.plan)),
         (Job::Extend(_, request), Some(run)) => {
             let document = run.document().context("the run has no run.ron")?;
             let extension = extension_of(run, document, request);
             let tag = recipe_tag(&document.plan.recipe, &request.recipe);
-            (extension.plan.matrix.cells(tag.as_ref()), run.defaults.clone())
+            (
+                extension.plan.matrix.cells(tag.as_ref()),
+                run.defaults.clone(),
+            )
         }
         (_, Some(run)) => (run.cells.keys().cloned().collect(), run.defaults.clone()),
         (_, None) => bail!("there is nothing to do"),
     };
     if let Some(run) = &run {
-        keys.retain(|key| run.cells.get(key).is_none_or(|state| state.word() != "done"));
+        keys.retain(|key| {
+            run.cells
+                .get(key)
+                .is_none_or(|state| state.word() != "done")
+        });
     }
     let cells = keys.len();
     keys.truncate(args.max_cells.unwrap_or(usize::MAX));
     let (width, height) = inputs.placement.inference_size;
-    writeln!(out, "{cells} cells at {width} x {height} px on {}", engine.environment().label())?;
+    writeln!(
+        out,
+        "{cells} cells at {width} x {height} px on {}",
+        engine.environment().label()
+    )?;
     for key in &keys {
-        let star = if key.is_baseline(&defaults) { "  * production's baseline" } else { "" };
+        let star = if key.is_baseline(&defaults) {
+            "  * production's baseline"
+        } else {
+            ""
+        };
         writeln!(out, "  {}{star}", key.name(&defaults))?;
     }
     if keys.len() < cells {
-        writeln!(out, "  and {} more in a later go (--max-cells)", cells - keys.len())?;
+        writeln!(
+            out,
+            "  and {} more in a later go (--max-cells)",
+            cells - keys.len()
+        )?;
     }
     for gate in gates {
         let gate = gate.replace(" (overridden: dry run)", "");
-        let how = if args.override_gates.is_some() { "overridden" } else { "refused" };
+        let how = if args.override_gates.is_some() {
+            "overridden"
+        } else {
+            "refused"
+        };
         writeln!(out, "the mask would be {how}: {gate}")?;
     }
     let there = engine.quants();
     for quant in keys.iter().map(|key| key.quant.as_str()) {
         if !there.iter().any(|found| found.eq_ignore_ascii_case(quant)) {
-            writeln!(out, "no weights are there for {quant}; there are {}", there.join(", "))?;
+            writeln!(
+                out,
+                "no weights are there for {quant}; there are {}",
+                there.join(", ")
+            )?;
             break;
         }
     }
@@ -414,6 +453,10 @@ fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result
         inference_px: u64::from(width) * u64::from(height),
         parameters: engine.parameters(),
     };
-    writeln!(out, "time: {}", estimate::estimate(&runs_dir, &keys, &conditions))?;
+    writeln!(
+        out,
+        "time: {}",
+        estimate::estimate(&runs_dir, &keys, &conditions)
+    )?;
     Ok(())
 }

@@ -3,7 +3,8 @@
 use super::run_folder_of;
 use crate::audit::estimate::duration;
 use crate::audit::run_folder::{self, Verification};
-use crate::model::cell::{Baseline, CellKey};
+use crate::model::cell::{Baseline, CellKey, RadiusPx};
+use crate::model::ids::SessionId;
 use crate::model::matrix::Axis;
 use crate::model::run::{CellState, Environment, Run};
 use serde::Serialize;
@@ -90,7 +91,7 @@ fn print_json(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
                     steps: key.steps.value(),
                     seed: key.seed,
                     prompt: run.prompt_of(key),
-                    dilate_px: key.dilate_px.map(|px| px.value()),
+                    dilate_px: key.dilate_px.map(RadiusPx::value),
                 },
                 file: run.picture_file(key),
                 state: state.word(),
@@ -106,7 +107,7 @@ fn print_json(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
         .collect();
     let shown = ShownRun {
         run_id: run.run_id.as_str(),
-        session: run.session.as_ref().map(|session| session.as_str()),
+        session: run.session.as_ref().map(SessionId::as_str),
         environment: run.environment.as_ref(),
         warnings: &run.warnings,
         cells,
@@ -117,9 +118,12 @@ fn print_json(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 fn print_table(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
-    let session = run.session.as_ref().map_or("unknown", |session| session.as_str());
+    let session = run.session.as_ref().map_or("unknown", SessionId::as_str);
     writeln!(out, "run {}   session {session}", run.run_id)?;
-    let device = run.environment.as_ref().map_or("unknown".to_owned(), Environment::label);
+    let device = run
+        .environment
+        .as_ref()
+        .map_or("unknown".to_owned(), Environment::label);
     writeln!(out, "on {device}")?;
     if !run.expected.is_empty() {
         writeln!(out, "expected: {}", run.expected)?;
@@ -162,7 +166,10 @@ fn print_table(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
     match run.baseline_key().and_then(|key| run.baseline(key)) {
         Some(Baseline::Exact) => writeln!(out, "★ is production's baseline")?,
         Some(Baseline::OtherSteps) => {
-            writeln!(out, "★ stands in for production's baseline, which has 28 steps")?;
+            writeln!(
+                out,
+                "★ stands in for production's baseline, which has 28 steps"
+            )?;
         }
         None => {}
     }
@@ -173,7 +180,9 @@ fn print_table(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 fn header(extra: &[Axis]) -> Vec<String> {
-    let mut row = ["", "cell", "quant", "guidance", "steps"].map(str::to_owned).to_vec();
+    let mut row = ["", "cell", "quant", "guidance", "steps"]
+        .map(str::to_owned)
+        .to_vec();
     row.extend(extra.iter().map(|axis| axis.label().to_owned()));
     row.extend(["state", "wall", "GPU", ""].map(str::to_owned));
     row
@@ -181,7 +190,11 @@ fn header(extra: &[Axis]) -> Vec<String> {
 
 fn row(run: &Run, key: &CellKey, state: &CellState, extra: &[Axis]) -> Vec<String> {
     let timing = run.timing_of(key);
-    let star = if run.baseline(key).is_some() { "★" } else { "" };
+    let star = if run.baseline(key).is_some() {
+        "★"
+    } else {
+        ""
+    };
     let mut row = vec![
         star.to_owned(),
         run.cell_name(key),
@@ -189,7 +202,11 @@ fn row(run: &Run, key: &CellKey, state: &CellState, extra: &[Axis]) -> Vec<Strin
         key.guidance.to_string(),
         key.steps.to_string(),
     ];
-    row.extend(extra.iter().map(|axis| axis.value_of(key).label(&run.prompts)));
+    row.extend(
+        extra
+            .iter()
+            .map(|axis| axis.value_of(key).label(&run.prompts)),
+    );
     let wall = timing.and_then(|timing| timing.wall_secs);
     let gpu = timing.and_then(|timing| timing.gpu_millis);
     row.push(state.word().to_owned());

@@ -82,7 +82,10 @@ fn thumbnail(picture: &RgbImage, region: Option<Frame>, longest: u32) -> RgbImag
     let (x, y, width, height) = region.unwrap_or((0, 0, picture.width(), picture.height()));
     let x = x.min(picture.width().saturating_sub(1));
     let y = y.min(picture.height().saturating_sub(1));
-    let (width, height) = (width.min(picture.width() - x), height.min(picture.height() - y));
+    let (width, height) = (
+        width.min(picture.width() - x),
+        height.min(picture.height() - y),
+    );
     let part = imageops::crop_imm(picture, x, y, width.max(1), height.max(1)).to_image();
     let (width, height) = fitted(part.dimensions(), longest);
     imageops::resize(&part, width, height, imageops::FilterType::CatmullRom)
@@ -95,9 +98,17 @@ fn fitted((width, height): (u32, u32), longest: u32) -> (u32, u32) {
 }
 
 /// Draws the sheet; `None` only if the program was built with a broken font.
-pub fn contact_sheet(run: &Run, options: &SheetOptions, pictures: Pictures<'_>) -> Option<RgbImage> {
+pub fn contact_sheet(
+    run: &Run,
+    options: &SheetOptions,
+    pictures: Pictures<'_>,
+) -> Option<RgbImage> {
     let letters = Lettering::new()?;
-    let cell_px = if options.cell_px == 0 { 320 } else { options.cell_px };
+    let cell_px = if options.cell_px == 0 {
+        320
+    } else {
+        options.cell_px
+    };
     let thumbnails: BTreeMap<CellKey, RgbImage> = run
         .cells
         .par_iter()
@@ -143,16 +154,24 @@ impl Sheet<'_> {
             .unwrap_or(0)
             .max(60)
             + 2 * GAP;
-        let columns = blocks.iter().map(|block| block.guidances.len()).max().unwrap_or(0) as u32;
+        let columns = blocks
+            .iter()
+            .map(|block| block.guidances.len())
+            .max()
+            .unwrap_or(0) as u32;
         let title_lines = self.title_lines();
         let head = GAP + 30 + title_lines.len() as u32 * 20 + GAP;
-        let inputs: Vec<(&str, RgbImage)> = [("original", &options.original), ("mask", &options.mask)]
-            .into_iter()
-            .filter_map(|(name, picture)| {
-                let picture = picture.as_ref()?;
-                Some((name, thumbnail(picture, options.region, self.cell.0.max(self.cell.1))))
-            })
-            .collect();
+        let inputs: Vec<(&str, RgbImage)> =
+            [("original", &options.original), ("mask", &options.mask)]
+                .into_iter()
+                .filter_map(|(name, picture)| {
+                    let picture = picture.as_ref()?;
+                    Some((
+                        name,
+                        thumbnail(picture, options.region, self.cell.0.max(self.cell.1)),
+                    ))
+                })
+                .collect();
         let inputs_height = inputs
             .iter()
             .map(|(_, picture)| picture.height() + Self::CAPTION + GAP)
@@ -177,7 +196,8 @@ impl Sheet<'_> {
             + GAP;
         let mut image = RgbImage::from_pixel(width, head + inputs_height + blocks_height, PAPER);
         let title = format!("Run {}", self.run.run_id);
-        self.letters.draw(&mut image, &title, (GAP.into(), 8), TITLE_PX, INK);
+        self.letters
+            .draw(&mut image, &title, (GAP.into(), 8), TITLE_PX, INK);
         for (index, line) in title_lines.iter().enumerate() {
             let at = (GAP.into(), 40 + 20 * index as i64);
             self.letters.draw(&mut image, line, at, TEXT_PX, QUIET);
@@ -192,17 +212,25 @@ impl Sheet<'_> {
         let mut y = head + inputs_height;
         for block in &blocks {
             let at = (GAP.into(), y.into());
-            self.letters.draw(&mut image, &block.title, at, TEXT_PX, ACCENT);
+            self.letters
+                .draw(&mut image, &block.title, at, TEXT_PX, ACCENT);
             for (column, guidance) in (0_u32..).zip(&block.guidances) {
                 let text = format!("guidance {guidance}");
                 let centre = labels + column * (self.cell.0 + GAP) + self.cell.0 / 2;
                 let left = i64::from(centre) - i64::from(self.letters.width(&text, TEXT_PX) / 2);
-                self.letters.draw(&mut image, &text, (left, i64::from(y) + 26), TEXT_PX, INK);
+                self.letters
+                    .draw(&mut image, &text, (left, i64::from(y) + 26), TEXT_PX, INK);
             }
             y += block_head;
             for quant in &block.quants {
                 let middle = i64::from(y + self.cell.1 / 2) - 10;
-                self.letters.draw(&mut image, quant.as_str(), (GAP.into(), middle), TEXT_PX, INK);
+                self.letters.draw(
+                    &mut image,
+                    quant.as_str(),
+                    (GAP.into(), middle),
+                    TEXT_PX,
+                    INK,
+                );
                 for (column, guidance) in (0_u32..).zip(&block.guidances) {
                     if let Some(key) = block.cells.get(&(quant.clone(), *guidance)) {
                         let x = labels + column * (self.cell.0 + GAP);
@@ -243,7 +271,13 @@ impl Sheet<'_> {
                 if let Some(picture) = self.thumbnails.get(key) {
                     imageops::replace(image, picture, x.into(), y.into());
                 } else {
-                    self.placard(image, frame, "unreadable", "its picture cannot be read", WARNING);
+                    self.placard(
+                        image,
+                        frame,
+                        "unreadable",
+                        "its picture cannot be read",
+                        WARNING,
+                    );
                 }
                 let time = done.timing.wall_secs.map(|secs| format!("{secs:.1} s"));
                 (time.unwrap_or_else(|| "time unknown".to_owned()), QUIET)
@@ -268,12 +302,14 @@ impl Sheet<'_> {
             None => "",
         };
         let below = i64::from(y + self.cell.1) + 2;
-        self.letters.draw(image, &caption, (x.into(), below), SMALL_PX, ink);
+        self.letters
+            .draw(image, &caption, (x.into(), below), SMALL_PX, ink);
         if !baseline.is_empty() {
             outline(image, frame, 3, ACCENT, false);
             let width = self.letters.width(baseline, SMALL_PX);
             let right = i64::from(x + self.cell.0) - i64::from(width);
-            self.letters.draw(image, baseline, (right, below), SMALL_PX, ACCENT);
+            self.letters
+                .draw(image, baseline, (right, below), SMALL_PX, ACCENT);
         }
     }
 
@@ -283,7 +319,8 @@ impl Sheet<'_> {
         fill(image, frame, FAILED_PAPER);
         outline(image, frame, 2, ink, false);
         let at = (i64::from(x) + 10, i64::from(y) + 8);
-        self.letters.draw(image, &format!("✕ {word}"), at, TEXT_PX, ink);
+        self.letters
+            .draw(image, &format!("✕ {word}"), at, TEXT_PX, ink);
         let room = height.saturating_sub(40) as usize / 18;
         let lines = self
             .letters
@@ -294,7 +331,13 @@ impl Sheet<'_> {
         }
     }
 
-    fn centred(&self, image: &mut RgbImage, (x, y, width, height): Frame, text: &str, ink: Rgb<u8>) {
+    fn centred(
+        &self,
+        image: &mut RgbImage,
+        (x, y, width, height): Frame,
+        text: &str,
+        ink: Rgb<u8>,
+    ) {
         let left = i64::from(x + width / 2) - i64::from(self.letters.width(text, TEXT_PX) / 2);
         let top = i64::from(y + height / 2) - 10;
         self.letters.draw(image, text, (left, top), TEXT_PX, ink);

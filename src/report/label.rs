@@ -3,7 +3,7 @@
 use ab_glyph::{Font as _, FontRef, GlyphId, PxScale, ScaleFont as _, point};
 use image::{Rgb, RgbImage};
 
-/// DejaVu Sans, whose licence stands beside it.
+/// `DejaVu Sans`, whose licence stands beside it.
 const FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
 
 /// Draws text.
@@ -32,7 +32,14 @@ impl Lettering {
     }
 
     /// Draws a line whose box begins at `x`, `y`; what falls outside the picture is left out.
-    pub fn draw(&self, image: &mut RgbImage, text: &str, at: (i64, i64), height_px: f32, ink: Rgb<u8>) {
+    pub fn draw(
+        &self,
+        image: &mut RgbImage,
+        text: &str,
+        at: (i64, i64),
+        height_px: f32,
+        ink: Rgb<u8>,
+    ) {
         let font = self.font.as_scaled(PxScale::from(height_px));
         let (mut x, baseline) = (at.0 as f32, at.1 as f32 + font.ascent());
         let mut last: Option<GlyphId> = None;
@@ -94,7 +101,8 @@ fn blend(image: &mut RgbImage, x: i64, y: i64, ink: Rgb<u8>, coverage: f32) {
         return;
     };
     for (below, above) in pixel.0.iter_mut().zip(ink.0) {
-        let mixed = f32::from(*below) + (f32::from(above) - f32::from(*below)) * coverage.clamp(0.0, 1.0);
+        let mixed =
+            f32::from(*below) + (f32::from(above) - f32::from(*below)) * coverage.clamp(0.0, 1.0);
         *below = mixed.round() as u8;
     }
 }
@@ -143,7 +151,13 @@ mod tests {
         let mut image = RgbImage::new(60, 20);
         lettering.draw(&mut image, "Q4_0 ★", (2, 2), 14.0, Rgb([255, 255, 255]));
         assert!(image.pixels().any(|pixel| pixel.0[0] > 200));
-        lettering.draw(&mut image, "over the edge", (-30, -5), 40.0, Rgb([255, 0, 0]));
+        lettering.draw(
+            &mut image,
+            "over the edge",
+            (-30, -5),
+            40.0,
+            Rgb([255, 0, 0]),
+        );
         assert_eq!(image.dimensions(), (60, 20));
     }
 
@@ -157,6 +171,9 @@ mod tests {
             assert!(lettering.width(line, 12.0) <= 90, "{line}");
         }
         let one = lettering.wrap("averyveryverylongwordthatfitsnowhere", 12.0, 60, 3);
-        assert!(one[0].ends_with('…') && lettering.width(&one[0], 12.0) <= 60, "{one:?}");
+        assert!(
+            one[0].ends_with('…') && lettering.width(&one[0], 12.0) <= 60,
+            "{one:?}"
+        );
     }
 }

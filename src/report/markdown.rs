@@ -2,9 +2,12 @@
 
 use super::table::escape;
 use crate::model::cell::{Baseline, CellKey, Quant};
+use crate::model::ids::SessionId;
 use crate::model::matrix::Axis;
 use crate::model::prompt;
-use crate::model::run::{CellState, InferenceSize, MatmulPath, Run, RunDocument, Timing};
+use crate::model::run::{
+    CellState, Environment, InferenceSize, MatmulPath, Run, RunDocument, Timing,
+};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -56,10 +59,7 @@ fn one_line(text: &str) -> String {
 
 fn header(text: &mut String, run: &Run) {
     let _ = writeln!(text, "# Baseline Audit Report — {}", run.run_id);
-    let session = run
-        .session
-        .as_ref()
-        .map_or("unknown", |session| session.as_str());
+    let session = run.session.as_ref().map_or("unknown", SessionId::as_str);
     let date = run
         .document()
         .and_then(|document| document.created_at.get(..10))
@@ -67,7 +67,7 @@ fn header(text: &mut String, run: &Run) {
     let gpu = run
         .environment
         .as_ref()
-        .map_or_else(|| "unknown".to_owned(), |environment| environment.label());
+        .map_or_else(|| "unknown".to_owned(), Environment::label);
     let _ = writeln!(
         text,
         "**Session:** {session} | **Date:** {date} | **GPU:** {gpu}"
@@ -78,7 +78,12 @@ fn header(text: &mut String, run: &Run) {
 
 /// `13 of 15 done, 1 failed, 1 not run`.
 pub fn counts(run: &Run) -> String {
-    let of = |word: &str| run.cells.values().filter(|state| state.word() == word).count();
+    let of = |word: &str| {
+        run.cells
+            .values()
+            .filter(|state| state.word() == word)
+            .count()
+    };
     let mut text = format!("{} of {} done", run.done_count(), run.cells.len());
     for (word, shown) in [
         ("failed", "failed"),
@@ -108,7 +113,16 @@ fn device(text: &mut String, run: &Run) {
     match environment.memory_bytes {
         // GiB, written as the service writes it.
         Some(bytes) => {
-            let _ = writeln!(text, "- VRAM: {:.1} GB", bytes as f64 / (1u64 << 30) as f64);
+            let name = if capability.is_some() {
+                "VRAM"
+            } else {
+                "Memory"
+            };
+            let _ = writeln!(
+                text,
+                "- {name}: {:.1} GB",
+                bytes as f64 / (1u64 << 30) as f64
+            );
         }
         None => text.push_str("- VRAM: unknown\n"),
     }
@@ -155,7 +169,11 @@ fn inputs(text: &mut String, run: &Run, document: &RunDocument) {
         recipe.feather_sigma_px
     );
     for (index, prompt) in run.prompts.iter().enumerate() {
-        let note = if prompt == prompt::PRODUCTION { " (production's)" } else { "" };
+        let note = if prompt == prompt::PRODUCTION {
+            " (production's)"
+        } else {
+            ""
+        };
         let _ = writeln!(text, "- Prompt {index}: {:?}{note}", one_line(prompt));
     }
     let seeds: Vec<String> = run
@@ -169,7 +187,10 @@ fn inputs(text: &mut String, run: &Run, document: &RunDocument) {
         "- Weights: {} with {}",
         document.model.repository, document.model.base
     );
-    let added = run.extensions.iter().flat_map(|extension| &extension.new_files);
+    let added = run
+        .extensions
+        .iter()
+        .flat_map(|extension| &extension.new_files);
     for file in document.model.files.iter().chain(added) {
         if let Some(quant) = &file.quant {
             let _ = writeln!(
@@ -217,7 +238,11 @@ fn results(text: &mut String, run: &Run, links: &BTreeMap<CellKey, String>) {
     let _ = writeln!(text, "| {} |", header.join(" | "));
     let _ = writeln!(text, "|{}", "---|".repeat(header.len()));
     for (key, state) in &run.cells {
-        let star = if run.baseline(key).is_some() { " ★" } else { "" };
+        let star = if run.baseline(key).is_some() {
+            " ★"
+        } else {
+            ""
+        };
         let mut cells = vec![
             format!("{}{star}", key.quant),
             key.guidance.to_string(),
@@ -259,9 +284,15 @@ fn times(timing: &Timing) -> (String, String) {
     (
         timing.wall_secs.map_or_else(unknown, |secs| {
             // Two decimals where one would show nothing.
-            if secs < 10.0 { format!("{secs:.2}") } else { format!("{secs:.1}") }
+            if secs < 10.0 {
+                format!("{secs:.2}")
+            } else {
+                format!("{secs:.1}")
+            }
         }),
-        timing.gpu_millis.map_or_else(unknown, |millis| format!("{millis:.0}")),
+        timing
+            .gpu_millis
+            .map_or_else(unknown, |millis| format!("{millis:.0}")),
     )
 }
 
@@ -277,16 +308,23 @@ fn by_quant(text: &mut String, run: &Run) {
             quants.entry(&key.quant).or_default().push(&done.timing);
         }
     }
-    let known = quants.values().flatten().any(|timing| timing.wall_secs.is_some());
+    let known = quants
+        .values()
+        .flatten()
+        .any(|timing| timing.wall_secs.is_some());
     if !known {
         return;
     }
     text.push_str("\n## Time by Quant\n\n");
     text.push_str("| Quant | Cells | Median s per step | Loading (s) |\n|---|---|---|---|\n");
     for (quant, timings) in quants {
-        let steps = timings.iter().flat_map(|timing| timing.step_secs.clone()).collect();
+        let steps = timings
+            .iter()
+            .flat_map(|timing| timing.step_secs.clone())
+            .collect();
         let loading = timings.iter().find_map(|timing| timing.load_secs);
-        let shown = |value: Option<f64>| value.map_or("—".to_owned(), |secs| format!("{secs:.3}"));
+        let shown =
+            |value: Option<f64>| value.map_or("—".to_owned(), |secs| format!("{secs:.3}"));
         let _ = writeln!(
             text,
             "| {quant} | {} | {} | {} |",
@@ -313,8 +351,8 @@ fn acceleration(text: &mut String, run: &Run) {
             };
             let _ = write!(
                 text,
-                "\n## Acceleration\n\n- Weights: {how}\n- Fused attention, bf16 kernels, compilation: \
-                 none was seen to run, so none is counted\n"
+                "\n## Acceleration\n\n- Weights: {how}\n- No acceleration was measured, so none is \
+                 counted\n"
             );
         }
         (None, None) => {}

@@ -25,7 +25,9 @@ fn environment() -> Environment {
 /// Two quants, two guidances: done, failed, missing, unreadable.
 fn run() -> Run {
     let hash = |digit: &str| digit.repeat(64);
-    let quants = ["Q4_0", "Q8_0"].map(|name| Quant::new(name).unwrap()).to_vec();
+    let quants = ["Q4_0", "Q8_0"]
+        .map(|name| Quant::new(name).unwrap())
+        .to_vec();
     let file = |quant: Option<&Quant>, file: &str, digit: &str| WeightsFile {
         quant: quant.cloned(),
         file: file.to_owned(),
@@ -115,7 +117,10 @@ fn the_report_is_the_golden_one() {
     };
     let text = render(&run(), &parts);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/report/REPORT.md");
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/report/REPORT.md"
+        );
         std::fs::write(path, &text).unwrap();
         return;
     }
@@ -135,7 +140,12 @@ fn the_report_reads_back_as_the_services() {
         .iter()
         .map(|row| {
             let error = row.error.as_deref().unwrap_or_default();
-            (row.quant.as_str(), row.guidance.value(), row.timing.wall_secs, error)
+            (
+                row.quant.as_str(),
+                row.guidance.value(),
+                row.timing.wall_secs,
+                error,
+            )
         })
         .collect();
     assert_eq!(
@@ -157,7 +167,9 @@ fn a_run_on_another_device_says_that_its_times_do_not_count() {
         environment.device = "AMD EPYC".to_owned();
         environment.compute_capability = None;
     }
-    assert!(render(&run, &ReportParts::default()).contains("**This is not production's NVIDIA L4**"));
+    assert!(
+        render(&run, &ReportParts::default()).contains("**This is not production's NVIDIA L4**")
+    );
 }
 
 #[test]
@@ -173,7 +185,18 @@ fn several_values_on_an_axis_give_it_a_column_and_links_may_lie_elsewhere() {
         ..ReportParts::default()
     };
     let text = render(&run, &parts);
-    assert!(text.contains("| Q4_0 ★ | 10 | 28 | 42 | 45.2 | 44100 | [view](https://bucket/x.png?sig=1) |"), "{text}");
-    assert!(text.contains("| Q4_0 | 10 | 28 | 7 | — | — | not run |"), "{text}");
-    assert!(text.ends_with("## Recommended Settings for Phase 1\n\nQ4_0 it stays.\n"), "{text}");
+    assert!(
+        text.contains(
+            "| Q4_0 ★ | 10 | 28 | 42 | 45.2 | 44100 | [view](https://bucket/x.png?sig=1) |"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("| Q4_0 | 10 | 28 | 7 | — | — | not run |"),
+        "{text}"
+    );
+    assert!(
+        text.ends_with("## Recommended Settings for Phase 1\n\nQ4_0 it stays.\n"),
+        "{text}"
+    );
 }

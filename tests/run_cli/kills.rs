@@ -28,7 +28,11 @@ impl Sequence {
 fn believed(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let Ok(run) = run_folder::open(folder, Verification::Full) else {
         // Killed before the folder was there: it appears whole or not at all.
-        assert!(!folder.exists(), "{} is there and does not open", folder.display());
+        assert!(
+            !folder.exists(),
+            "{} is there and does not open",
+            folder.display()
+        );
         return BTreeMap::new();
     };
     assert_eq!(run.warnings, Vec::<String>::new());
@@ -40,7 +44,9 @@ fn believed(folder: &Path) -> BTreeMap<String, Vec<u8>> {
             CellState::Done(_) => {
                 done.insert(name.clone(), documents[&name].clone());
             }
-            CellState::Missing => assert!(!documents.contains_key(&name), "{name} counts for nothing"),
+            CellState::Missing => {
+                assert!(!documents.contains_key(&name), "{name} counts for nothing")
+            }
             other => panic!("{name} after a kill: {other:?}"),
         }
     }
@@ -73,7 +79,11 @@ fn thirty_two_kills_lose_nothing_repeat_nothing_and_change_no_pixel() {
                 .spawn()
                 .unwrap();
             // Long enough for a cell now and then, so that a round comes to its end.
-            let fraction = if kills < KILLS { 0.75 * sequence.next() } else { 20.0 };
+            let fraction = if kills < KILLS {
+                0.75 * sequence.next()
+            } else {
+                20.0
+            };
             let deadline = Instant::now() + whole.mul_f64(fraction);
             let ended = loop {
                 if let Some(status) = child.try_wait().unwrap() {
@@ -93,14 +103,22 @@ fn thirty_two_kills_lose_nothing_repeat_nothing_and_change_no_pixel() {
             kills += 1;
             let now = believed(&folder);
             for (name, document) in &done {
-                assert_eq!(now.get(name), Some(document), "{name} was lost or made again");
+                assert_eq!(
+                    now.get(name),
+                    Some(document),
+                    "{name} was lost or made again"
+                );
             }
             between_cells += usize::from(now.len() > done.len());
             done = now;
         }
         let end = believed(&folder);
         for (name, document) in &done {
-            assert_eq!(end.get(name), Some(document), "{name} was lost or made again");
+            assert_eq!(
+                end.get(name),
+                Some(document),
+                "{name} was lost or made again"
+            );
         }
         assert_eq!(end.len(), 6);
         let pictures = files(&folder, ".png");
@@ -109,7 +127,10 @@ fn thirty_two_kills_lose_nothing_repeat_nothing_and_change_no_pixel() {
             expected.keys().collect::<Vec<_>>()
         );
         for (name, bytes) in &pictures {
-            assert!(*bytes == expected[name], "{name} differs from the unkilled run's");
+            assert!(
+                *bytes == expected[name],
+                "{name} differs from the unkilled run's"
+            );
         }
         assert!(folder.join("REPORT.md").exists());
         let left: Vec<_> = std::fs::read_dir(&folder)
@@ -117,7 +138,14 @@ fn thirty_two_kills_lose_nothing_repeat_nothing_and_change_no_pixel() {
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .filter(|name| name.starts_with('.') && name != ".lock")
             .collect();
-        assert_eq!(left, Vec::<String>::new(), "half-written files are cleared away");
+        assert_eq!(
+            left,
+            Vec::<String>::new(),
+            "half-written files are cleared away"
+        );
     }
-    assert!(between_cells > 0, "no kill came after a finished cell: the test shows nothing");
+    assert!(
+        between_cells > 0,
+        "no kill came after a finished cell: the test shows nothing"
+    );
 }
