@@ -1,4 +1,4 @@
-//! Holds the pipeline against PyTorch and diffusers, stage by stage.
+//! Holds the pipeline against `PyTorch` and diffusers, stage by stage.
 //!
 //! Driven by what it finds: `golden.json` names the cases, their sizes, seeds and prompts.
 //! `FILL_AUDIT_FIXTURES` names another folder of the same layout (`tiny-fill/bundle`, `noise`).
@@ -178,7 +178,7 @@ fn cases(info: &Value, key: &str) -> Anyhow<Vec<Case>> {
         .iter()
         .map(|(name, c)| {
             let wrong = || anyhow::anyhow!("case {name} is malformed: {c}");
-            let side = |key: &str| Some(u32::try_from(c.get(key)?.as_u64()?).ok()?);
+            let side = |key: &str| u32::try_from(c.get(key)?.as_u64()?).ok();
             Ok(Case {
                 name: name.clone(),
                 width: side("width").ok_or_else(wrong)?,

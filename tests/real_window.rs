@@ -16,7 +16,11 @@ impl Drop for Guard {
 }
 
 fn has(program: &str) -> bool {
-    Command::new("which").arg(program).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+    Command::new("which")
+        .arg(program)
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
 }
 
 fn wait_until(what: &str, mut is_met: impl FnMut() -> bool) {
@@ -32,7 +36,15 @@ fn start_display(folder: &Path) -> (Guard, String) {
     let number_file = folder.join("display");
     let out = std::fs::File::create(&number_file).expect("made");
     let server = Command::new("Xvfb")
-        .args(["-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp"])
+        .args([
+            "-displayfd",
+            "1",
+            "-screen",
+            "0",
+            "1280x800x24",
+            "-nolisten",
+            "tcp",
+        ])
         .stdout(out)
         .stderr(Stdio::null())
         .spawn()
@@ -59,7 +71,8 @@ impl Desk {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let run = folder.path().join("runs/20260222-025304");
         std::fs::create_dir_all(&run).expect("made");
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/service-run/audit/20260222-025304");
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures/service-run/audit/20260222-025304");
         for entry in std::fs::read_dir(fixture).expect("the fixture").flatten() {
             std::fs::copy(entry.path(), run.join(entry.file_name())).expect("copied");
         }
@@ -70,7 +83,13 @@ impl Desk {
             .stderr(Stdio::null())
             .spawn()
             .expect("openbox starts");
-        Self { folder, run, display, _server: server, _manager: Guard(manager) }
+        Self {
+            folder,
+            run,
+            display,
+            _server: server,
+            _manager: Guard(manager),
+        }
     }
 
     fn open_window(&self) -> Guard {
@@ -93,16 +112,29 @@ impl Desk {
             .expect("the program starts");
         let guard = Guard(program);
         wait_until("the window is there", || {
-            self.xdotool(&["search", "--onlyvisible", "--name", "^fill-audit$"]).is_some_and(|out| !out.trim().is_empty())
+            self.xdotool(&["search", "--onlyvisible", "--name", "^fill-audit$"])
+                .is_some_and(|out| !out.trim().is_empty())
         });
         // Keys go to the window that has the focus; the first "seen" in the journal says that it draws.
-        let _ = self.xdotool(&["search", "--sync", "--onlyvisible", "--name", "^fill-audit$", "windowactivate", "--sync"]);
+        let _ = self.xdotool(&[
+            "search",
+            "--sync",
+            "--onlyvisible",
+            "--name",
+            "^fill-audit$",
+            "windowactivate",
+            "--sync",
+        ]);
         wait_until("the baseline was seen", || self.journal().contains("Seen"));
         guard
     }
 
     fn xdotool(&self, arguments: &[&str]) -> Option<String> {
-        let output = Command::new("xdotool").args(arguments).env("DISPLAY", &self.display).output().ok()?;
+        let output = Command::new("xdotool")
+            .args(arguments)
+            .env("DISPLAY", &self.display)
+            .output()
+            .ok()?;
         Some(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -113,9 +145,16 @@ impl Desk {
     /// Presses a key until the journal holds as many lines with a word as are expected.
     fn say(&self, key: &str, word: &str, expected: usize) {
         self.key(key);
-        wait_until(&format!("{key} is in the journal as {word} number {expected}"), || {
-            self.journal().lines().filter(|line| line.contains(word)).count() >= expected
-        });
+        wait_until(
+            &format!("{key} is in the journal as {word} number {expected}"),
+            || {
+                self.journal()
+                    .lines()
+                    .filter(|line| line.contains(word))
+                    .count()
+                    >= expected
+            },
+        );
     }
 
     fn phase1(&self) -> PathBuf {
@@ -129,16 +168,26 @@ impl Desk {
     fn keep_picture(&self, name: &str) {
         if let Some(folder) = std::env::var_os("FILL_AUDIT_PICTURES") {
             let path = PathBuf::from(folder).join(name);
-            let _ = Command::new("import").args(["-window", "root"]).arg(path).env("DISPLAY", &self.display).status();
+            let _ = Command::new("import")
+                .args(["-window", "root"])
+                .arg(path)
+                .env("DISPLAY", &self.display)
+                .status();
         }
     }
 }
 
 #[test]
 fn keys_alone_reject_pass_compare_blind_and_approve() {
-    let missing: Vec<&str> = ["Xvfb", "xdotool", "openbox"].into_iter().filter(|it| !has(it)).collect();
+    let missing: Vec<&str> = ["Xvfb", "xdotool", "openbox"]
+        .into_iter()
+        .filter(|it| !has(it))
+        .collect();
     if !missing.is_empty() {
-        assert!(std::env::var_os("CI").is_none(), "{missing:?} should have been installed by tests/run");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{missing:?} should have been installed by tests/run"
+        );
         println!("skipped: {missing:?} not installed; tests/run installs them");
         return;
     }
@@ -164,17 +213,23 @@ fn keys_alone_reject_pass_compare_blind_and_approve() {
     // Approve the cell that is selected now: each reason is typed, Tab goes to the next.
     desk.key("a");
     desk.keep_picture("real_approve.png");
-    wait_until("every reason is answered and phase1.toml is written", || {
-        let _ = desk.xdotool(&["type", "--delay", "20", "known from the pipeline team"]);
-        desk.key("Tab");
-        desk.key("ctrl+Return");
-        desk.phase1().exists()
-    });
+    wait_until(
+        "every reason is answered and phase1.toml is written",
+        || {
+            let _ = desk.xdotool(&["type", "--delay", "20", "known from the pipeline team"]);
+            desk.key("Tab");
+            desk.key("ctrl+Return");
+            desk.phase1().exists()
+        },
+    );
     desk.keep_picture("real_approved.png");
     let text = std::fs::read_to_string(desk.phase1()).expect("read");
-    let settings = fill_audit::model::approved::ApprovedSettings::parse(&text, "phase1.toml").expect("a settings file");
+    let settings = fill_audit::model::approved::ApprovedSettings::parse(&text, "phase1.toml")
+        .expect("a settings file");
     assert_eq!(settings.approval.approved_by, "ada");
     assert!(!settings.approval.overrides.is_empty());
-    wait_until("the approval is in the journal", || desk.journal().contains("Approved"));
+    wait_until("the approval is in the journal", || {
+        desk.journal().contains("Approved")
+    });
     drop(window);
 }

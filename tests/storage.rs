@@ -3,6 +3,14 @@
 //! The emulator's address comes in `FILL_AUDIT_EMULATOR` (`tests/run` starts one). Without it these tests
 //! say so and pass, except when `CI=true`: then they fail.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a test says what it skipped and found"
+)]
+
+#[path = "storage/commands.rs"]
+mod commands;
 #[path = "storage/emulator.rs"]
 mod emulator;
 #[path = "storage/faults.rs"]

@@ -1,10 +1,10 @@
 //! The window, driven by accessible names: no X server, no display.
 
-
 mod window {
-    pub mod harness;
     mod approving;
     mod composing;
+    pub mod harness;
     mod judging;
+    mod mask_lab;
     mod run_page;
 }

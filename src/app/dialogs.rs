@@ -22,7 +22,10 @@ impl FileDialogs for SystemDialogs {
 
     fn pick_picture(&self, title: &str) -> Option<PathBuf> {
         let endings = ["png", "jpg", "jpeg", "webp", "tif", "tiff", "bmp", "gif"];
-        rfd::FileDialog::new().set_title(title).add_filter("Pictures", &endings).pick_file()
+        rfd::FileDialog::new()
+            .set_title(title)
+            .add_filter("Pictures", &endings)
+            .pick_file()
     }
 
     fn save_file(&self, title: &str, suggested_name: &str) -> Option<PathBuf> {

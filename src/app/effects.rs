@@ -4,13 +4,13 @@ use super::dialogs::{FileDialogs, SystemDialogs};
 use super::journal_thread::JournalThread;
 use super::lab_effects::{self, LabThread};
 use super::runner::{EngineFactory, RunJob, Runner};
-use crate::audit::{ExtendRequest, approval, estimate, hash};
 use crate::audit::run_folder::{self, Verification};
+use crate::audit::{ExtendRequest, approval, estimate, hash};
 use crate::model::run::{CellState, Run};
-use crate::state::settings::Settings;
 use crate::state::compose::{Estimate, RunRequest};
 use crate::state::lab::rerun::ExtendRun;
 use crate::state::lab::{LabEffect, LabEvent};
+use crate::state::settings::Settings;
 use crate::state::{Effect, Event, FolderFor, InboxEntry};
 use crate::ui::canvas::{DecodedImage, ImageSource};
 use eframe::egui;
@@ -106,7 +106,16 @@ impl Performer {
         let journal = JournalThread::start(outbox.clone());
         let runner = Runner::start(outbox.clone(), Arc::clone(&services.engines));
         let lab = LabThread::default();
-        (Self { services, outbox, journal, runner, lab }, events)
+        (
+            Self {
+                services,
+                outbox,
+                journal,
+                runner,
+                lab,
+            },
+            events,
+        )
     }
 
     fn outbox(&self) -> Outbox {
@@ -170,10 +179,25 @@ impl Performer {
                 self.submit(RunJob::Resume { dir, models_dir });
             }
             Effect::ExtendRun(extension) => {
-                let ExtendRun { dir, models_dir, matrix, recipe, prompts, gates_override } =
-                    *extension;
-                let request = Box::new(ExtendRequest { matrix, recipe, prompts });
-                self.submit(RunJob::Extend { dir, models_dir, request, gates_override });
+                let ExtendRun {
+                    dir,
+                    models_dir,
+                    matrix,
+                    recipe,
+                    prompts,
+                    gates_override,
+                } = *extension;
+                let request = Box::new(ExtendRequest {
+                    matrix,
+                    recipe,
+                    prompts,
+                });
+                self.submit(RunJob::Extend {
+                    dir,
+                    models_dir,
+                    request,
+                    gates_override,
+                });
             }
             Effect::Lab(LabEffect::ChooseMask) => {
                 let dialogs = Arc::clone(&self.services.dialogs);
@@ -189,11 +213,21 @@ impl Performer {
                 let count = events.len();
                 if !self.journal.append(dir.clone(), events.clone()) {
                     let problem = "the thread that writes journals has ended".to_owned();
-                    outbox.send(Event::EventsNotWritten { dir, events, problem, waiting: count });
+                    outbox.send(Event::EventsNotWritten {
+                        dir,
+                        events,
+                        problem,
+                        waiting: count,
+                    });
                 }
             }
             Effect::ReadJournals(dir) => self.journal.watch(dir),
-            Effect::ReadForApproval { dir: _, cell, picture, path } => {
+            Effect::ReadForApproval {
+                dir: _,
+                cell,
+                picture,
+                path,
+            } => {
                 spawn(&outbox.clone(), "read the settings", move || {
                     outbox.send(match approval::read_current(&path) {
                         Ok(current) => Event::ApprovalRead {
@@ -215,7 +249,8 @@ impl Performer {
             Effect::ExportSheet(dir) => {
                 let dialogs = Arc::clone(&self.services.dialogs);
                 spawn(&outbox.clone(), "write the contact sheet", move || {
-                    let Some(path) = dialogs.save_file("Export a contact sheet", "contact_sheet.png")
+                    let Some(path) =
+                        dialogs.save_file("Export a contact sheet", "contact_sheet.png")
                     else {
                         return;
                     };
@@ -228,12 +263,15 @@ impl Performer {
             Effect::ExportReview { name, text } => {
                 let dialogs = Arc::clone(&self.services.dialogs);
                 spawn(&outbox.clone(), "write the review", move || {
-                    let Some(path) = dialogs.save_file("Export the review", &name) else { return };
+                    let Some(path) = dialogs.save_file("Export the review", &name) else {
+                        return;
+                    };
                     outbox.send(match crate::audit::atomic::write(&path, text.as_bytes()) {
                         Ok(()) => Event::Note(format!("written: {}", path.display())),
-                        Err(error) => {
-                            Event::Problem(format!("review not written ({error}): {}", path.display()))
-                        }
+                        Err(error) => Event::Problem(format!(
+                            "review not written ({error}): {}",
+                            path.display()
+                        )),
                     });
                 });
             }
@@ -361,7 +399,11 @@ fn estimate_run(request: &RunRequest) -> Option<Estimate> {
         .map_or(0.0, |file| estimate::parameters(&first.quant, file.len()));
     let conditions = estimate::Conditions {
         environment: &environment,
-        matmul: if request.matmul == MatmulPath::Integer { MatmulPath::Integer } else { MatmulPath::Exact },
+        matmul: if request.matmul == MatmulPath::Integer {
+            MatmulPath::Integer
+        } else {
+            MatmulPath::Exact
+        },
         inference_px: u64::from(long_side_px) * u64::from(long_side_px),
         parameters,
     };

@@ -35,8 +35,14 @@ impl JournalThread {
             .name("journal".to_owned())
             .spawn(move || Writer::new(outbox).run(&inbox));
         match thread {
-            Ok(thread) => Self { jobs: Some(jobs), thread: Some(thread) },
-            Err(_) => Self { jobs: None, thread: None },
+            Ok(thread) => Self {
+                jobs: Some(jobs),
+                thread: Some(thread),
+            },
+            Err(_) => Self {
+                jobs: None,
+                thread: None,
+            },
         }
     }
 
@@ -51,7 +57,9 @@ impl JournalThread {
     }
 
     fn send(&self, job: Job) -> bool {
-        self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok())
+        self.jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.send(job).is_ok())
     }
 }
 
@@ -80,7 +88,11 @@ struct Writer {
 
 impl Writer {
     fn new(outbox: Outbox) -> Self {
-        Self { outbox, reader: None, journals: Vec::new() }
+        Self {
+            outbox,
+            reader: None,
+            journals: Vec::new(),
+        }
     }
 
     fn run(&mut self, inbox: &Receiver<Job>) {
@@ -104,7 +116,9 @@ impl Writer {
     }
 
     fn poll(&mut self) {
-        let Some((dir, reader)) = &mut self.reader else { return };
+        let Some((dir, reader)) = &mut self.reader else {
+            return;
+        };
         match reader.poll() {
             Ok(None) => {}
             Ok(Some(journals)) => self.outbox.send(Event::JournalsRead {
@@ -125,12 +139,19 @@ impl Writer {
                 .iter()
                 .position(|open| open.dir == *dir && open.reviewer == reviewer);
             let index = known.unwrap_or_else(|| {
-                self.journals.retain(|open| open.journal.waiting().len() > 0);
+                self.journals
+                    .retain(|open| open.journal.waiting().len() > 0);
                 let journal = PendingJournal::new(Journal::new(dir, &reviewer));
-                self.journals.push(OpenJournal { dir: dir.clone(), reviewer, journal });
+                self.journals.push(OpenJournal {
+                    dir: dir.clone(),
+                    reviewer,
+                    journal,
+                });
                 self.journals.len() - 1
             });
-            let Some(open) = self.journals.get_mut(index) else { continue };
+            let Some(open) = self.journals.get_mut(index) else {
+                continue;
+            };
             let before: Vec<ReviewEvent> = open.journal.waiting().cloned().collect();
             let is_written = open.journal.push(event.clone());
             let waiting = open.journal.waiting().len();
@@ -140,7 +161,11 @@ impl Writer {
                 None if is_written => {
                     let mut events = before;
                     events.push(event);
-                    self.outbox.send(Event::EventsWritten { dir, events, waiting });
+                    self.outbox.send(Event::EventsWritten {
+                        dir,
+                        events,
+                        waiting,
+                    });
                 }
                 problem => {
                     let problem = problem.unwrap_or_else(|| "the disk refused it".to_owned());
@@ -159,7 +184,11 @@ impl Writer {
         for open in &mut self.journals {
             let events: Vec<ReviewEvent> = open.journal.waiting().cloned().collect();
             if !events.is_empty() && open.journal.flush() {
-                self.outbox.send(Event::EventsWritten { dir: open.dir.clone(), events, waiting: 0 });
+                self.outbox.send(Event::EventsWritten {
+                    dir: open.dir.clone(),
+                    events,
+                    waiting: 0,
+                });
             }
         }
     }

@@ -164,7 +164,7 @@ fn with_masks(
 ) -> Result<SessionFiles, String> {
     let size = opened.placement.image_size;
     let (mask, pending) = if mask_path.is_file() {
-        let found = codecs::decode(mask_path).map_err(said)?.into_dynamic();
+        let found = codecs::decode_mask(mask_path).map_err(said)?;
         let grey = found.to_luma8();
         let is_odd = !inspect_mask(&found, size).is_empty();
         let mask = if grey.dimensions() == size { grey } else { GrayImage::new(size.0, size.1) };

@@ -116,11 +116,13 @@ impl FillAuditApp {
         if let Some(file) = dropped.first() {
             let path = file.path();
             if self.state.page == Page::MaskLab && path.is_file() && self.state.lab.is_some() {
-                self.messages.push(Msg::Lab(LabMsg::LoadMask(path.to_owned())));
+                self.messages
+                    .push(Msg::Lab(LabMsg::LoadMask(path.to_owned())));
                 return;
             }
             if self.state.page == Page::MaskLab && path.is_dir() {
-                self.messages.push(Msg::Lab(LabMsg::OpenSession(path.to_owned())));
+                self.messages
+                    .push(Msg::Lab(LabMsg::OpenSession(path.to_owned())));
                 return;
             }
             let dir = if path.is_dir() {

@@ -60,12 +60,18 @@ impl Runner {
             .name("pipeline".to_owned())
             .spawn(move || run_jobs(&inbox, &outbox, &*engines, &seen))
             .ok();
-        Self { jobs: thread.is_some().then_some(jobs), cancel, thread }
+        Self {
+            jobs: thread.is_some().then_some(jobs),
+            cancel,
+            thread,
+        }
     }
 
     /// Hands over a job; `false` if one is under way and another waits already.
     pub fn submit(&self, job: RunJob) -> bool {
-        self.jobs.as_ref().is_some_and(|jobs| jobs.try_send(job).is_ok())
+        self.jobs
+            .as_ref()
+            .is_some_and(|jobs| jobs.try_send(job).is_ok())
     }
 
     /// Asks the run under way to stop after the current block. What is finished is kept.
@@ -113,14 +119,18 @@ fn run_job(
 ) -> Result<RunSummary, String> {
     let mut teller = Teller::new(outbox.clone());
     let mut observer = |event: AuditEvent| teller.tell(event);
-    let mut context =
-        AuditContext { clock: &jiff::Timestamp::now, cancel, observer: &mut observer };
+    let mut context = AuditContext {
+        clock: &jiff::Timestamp::now,
+        cancel,
+        observer: &mut observer,
+    };
     let text = |error: audit::AuditError| error.to_string();
     match job {
         RunJob::Start(request) => {
             let mut engine = engines(&request.models_dir, &request.device, request.matmul)?;
             let max_cells = request.max_cells;
-            let owned = audit::start(&to_audit(*request), &mut *engine, &mut context).map_err(text)?;
+            let owned =
+                audit::start(&to_audit(*request), &mut *engine, &mut context).map_err(text)?;
             audit::execute(&owned, &mut *engine, max_cells, &mut context).map_err(text)
         }
         RunJob::Resume { dir, models_dir } => {
@@ -129,12 +139,22 @@ fn run_job(
             let owned = audit::resume(&dir).map_err(text)?;
             audit::execute(&owned, &mut *engine, None, &mut context).map_err(text)
         }
-        RunJob::Extend { dir, models_dir, request, gates_override } => {
+        RunJob::Extend {
+            dir,
+            models_dir,
+            request,
+            gates_override,
+        } => {
             let document = read_document(&dir)?;
             let mut engine = engines(&models_dir, &document.device, document.matmul)?;
-            let owned =
-                audit::extend(&dir, &request, gates_override.as_deref(), &mut *engine, &mut context)
-                    .map_err(text)?;
+            let owned = audit::extend(
+                &dir,
+                &request,
+                gates_override.as_deref(),
+                &mut *engine,
+                &mut context,
+            )
+            .map_err(text)?;
             audit::execute(&owned, &mut *engine, None, &mut context).map_err(text)
         }
     }
@@ -142,8 +162,12 @@ fn run_job(
 
 fn read_document(dir: &Path) -> Result<RunDocument, String> {
     let path = dir.join(files::RUN);
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| format!("the run's plan cannot be read ({error}): {}", path.display()))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| {
+        format!(
+            "the run's plan cannot be read ({error}): {}",
+            path.display()
+        )
+    })?;
     RunDocument::parse(&text, &path.display().to_string()).map_err(|error| error.to_string())
 }
 
@@ -168,7 +192,10 @@ fn sentence(summary: &RunSummary) -> String {
         Ending::Complete => format!("run {} is complete: {made}", summary.run_id),
         Ending::CellLimit => format!("run {}: {made}, {} left", summary.run_id, summary.left),
         Ending::Cancelled => {
-            format!("run {} was cancelled: {made}, {} left", summary.run_id, summary.left)
+            format!(
+                "run {} was cancelled: {made}, {} left",
+                summary.run_id, summary.left
+            )
         }
     }
 }
@@ -207,7 +234,10 @@ impl Teller {
             AuditEvent::Started { folder, todo, .. } => {
                 self.dir.clone_from(&folder);
                 self.live.total = todo.len();
-                self.outbox.send(Event::RunStarted { dir: folder, total: todo.len() });
+                self.outbox.send(Event::RunStarted {
+                    dir: folder,
+                    total: todo.len(),
+                });
             }
             AuditEvent::CheckingWeights => "checking weights".clone_into(&mut self.live.phase),
             AuditEvent::Preparing => "encoding prompt and picture".clone_into(&mut self.live.phase),
@@ -222,7 +252,10 @@ impl Teller {
                 (self.live.step, self.live.steps) = (index, total);
                 // A tiny model steps faster than anybody can read.
                 let now = Instant::now();
-                if self.last_step.is_some_and(|last| now - last < Duration::from_millis(60)) {
+                if self
+                    .last_step
+                    .is_some_and(|last| now - last < Duration::from_millis(60))
+                {
                     return;
                 }
                 self.last_step = Some(now);
@@ -231,12 +264,17 @@ impl Teller {
                 self.live.finished += 1;
                 self.live.step = 0;
                 self.live.cell = None;
-                self.outbox.send(Event::CellEnded { dir: self.dir.clone(), key, state: Box::new(state) });
+                self.outbox.send(Event::CellEnded {
+                    dir: self.dir.clone(),
+                    key,
+                    state: Box::new(state),
+                });
             }
             AuditEvent::Finished(_) => return,
         }
         self.live.elapsed_secs = self.started.elapsed().as_secs_f64();
-        self.outbox.send(Event::RunProgress(Box::new(self.live.clone())));
+        self.outbox
+            .send(Event::RunProgress(Box::new(self.live.clone())));
     }
 }
 

@@ -6,9 +6,12 @@
 pub mod codecs;
 pub mod composite;
 pub mod crop;
+pub mod delta_e;
+pub mod difference;
 mod error;
 pub mod mask;
 pub mod resize;
+pub mod zones;
 
 pub use error::ImagingError;
 pub use image::{GrayImage, RgbImage, RgbaImage};

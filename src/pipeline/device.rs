@@ -51,6 +51,9 @@ pub struct DeviceIdentity {
     pub instructions: Option<String>,
 }
 
+/// What a CUDA context and its modules take of a GPU's memory.
+const DRIVER_BYTES: u64 = 600 << 20;
+
 impl fmt::Display for ComputeDevice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -142,6 +145,21 @@ impl ComputeDevice {
         }
     }
 
+    /// Memory that a run could use now, in bytes, where the system tells: without swapping on the
+    /// CPU; on a GPU all of it but what the driver keeps.
+    pub fn available_bytes(self) -> Option<u64> {
+        match self {
+            Self::Cpu => proc_value("/proc/meminfo", "MemAvailable")
+                .as_deref()
+                .and_then(kilobytes),
+            Self::Cuda(_) => self
+                .describe()
+                .memory_bytes
+                .map(|total| total.saturating_sub(DRIVER_BYTES)),
+            Self::Metal(_) => None,
+        }
+    }
+
     /// What the device says of itself. Reads `/proc` or asks `nvidia-smi`; may take a second.
     pub fn describe(self) -> DeviceIdentity {
         match self {
@@ -178,11 +196,6 @@ fn proc_value(file: &str, key: &str) -> Option<String> {
 /// `12345 kB` in bytes.
 fn kilobytes(text: &str) -> Option<u64> {
     Some(text.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
-}
-
-/// Memory that could be used now without swapping, in bytes, where the system tells.
-pub(super) fn available_ram_bytes() -> Option<u64> {
-    kilobytes(&proc_value("/proc/meminfo", "MemAvailable")?)
 }
 
 fn describe_cpu() -> DeviceIdentity {

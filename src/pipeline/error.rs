@@ -150,6 +150,9 @@ pub enum PipelineError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A text encoder's weights are not what its configuration says.
+    #[error("{0}")]
+    Encoder(String),
     /// A computation failed in the tensor library.
     #[error("computation failed: {0}")]
     Compute(String),
@@ -201,6 +204,14 @@ impl PipelineError {
 impl From<candle_core::Error> for PipelineError {
     /// candle's own words, except for want of memory, which the caller must be able to tell apart.
     fn from(error: candle_core::Error) -> Self {
+        use candle_core::Error as E;
+        let error = match error {
+            // Backtraces are for those who ask, not for messages.
+            E::WithBacktrace { inner, .. } => return Self::from(*inner),
+            // What our own loader said through one of candle's models.
+            E::Wrapped(said) => return Self::Encoder(said.to_string()),
+            other => other,
+        };
         let text = error.to_string();
         let lower = text.to_lowercase();
         if lower.contains("out_of_memory") || lower.contains("out of memory") {

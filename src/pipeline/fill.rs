@@ -1,83 +1,43 @@
-//! The fill itself: prepare once, load a transformer, denoise with a hook, decode.
+//! The fill itself: denoise with a hook, decode. What comes before is in `prepare.rs` and `load.rs`.
 //!
 //! Follows `pipeline_flux_fill.py` of diffusers 0.42, which is what production runs. Each stage
 //! loads its model, uses it and drops it; at most one transformer is in memory. Knows nothing of
 //! sessions, cells or files other than weights.
 
-use super::device::{ComputeDevice, MatmulPath, Precision};
+use super::device::{ComputeDevice, Precision};
 use super::dimensions::Dimensions;
 use super::error::{PipelineError, Result};
 use super::folder::ModelFolder;
 use super::group_norm::SumOrder;
-use super::latents::{self, PreviewMap, TOKEN_PX};
-use super::linear::{LinearPlan, MatmulCounters, MatmulCounts};
+use super::latents::{self, TOKEN_PX};
+use super::linear::{MatmulCounters, MatmulCounts};
 use super::noise::TorchGenerator;
+use super::prepare::Conditioning;
 use super::request::{
-    Draws, FillEvent, FillInputs, FillOutput, FillParams, FillTiming, Hook, LoadTiming,
-    PipelineOptions, Stage, Trace,
+    Draws, FillEvent, FillOutput, FillParams, FillTiming, Hook, PipelineOptions, Stage, Trace, tell,
 };
 use super::schedule::Schedule;
 use super::text::{self, PromptEmbedding};
 use super::transformer::{Evaluation, Positions, Transformer};
-use super::vae::{Decoder, Encoder, VaeSettings};
+use super::vae::{Decoder, VaeSettings};
 use super::weights::Weights;
 use candle_core::{DType, Device, Tensor};
 use image::RgbImage;
-use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-fn tell(hook: Hook<'_>, event: FillEvent) -> Result<()> {
-    match hook(event) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(PipelineError::Cancelled),
-    }
-}
-
-/// What the transformer is told about one picture and one mask: everything but the noise.
-pub struct Conditioning {
-    width: u32,
-    height: u32,
-    /// Mean and log-variance of the masked picture's latents, (1, 32, H/8, W/8), float32, CPU.
-    moments: Tensor,
-    /// (1, tokens, 256), float32, CPU.
-    mask: Tensor,
-    preview: PreviewMap,
-}
-
-impl Conditioning {
-    /// Width of the picture in pixels.
-    pub fn width(&self) -> u32 {
-        self.width
-    }
-
-    /// Height of the picture in pixels.
-    pub fn height(&self) -> u32 {
-        self.height
-    }
-
-    /// Mean and log-variance of the masked picture's latents, 32 channels at an eighth of its size.
-    ///
-    /// # Errors
-    /// If memory runs out.
-    pub fn moment_values(&self) -> Result<Vec<f32>> {
-        Ok(self.moments.flatten_all()?.to_vec1()?)
-    }
-}
-
 /// The whole pipeline on one device.
 pub struct FillPipeline {
-    folder: ModelFolder,
-    compute_device: ComputeDevice,
-    options: PipelineOptions,
-    device: Device,
-    schedule: Schedule,
-    vae_settings: VaeSettings,
-    t5_tokens: usize,
-    decoder: Option<Decoder>,
-    transformer: Option<Transformer>,
-    counters: Arc<MatmulCounters>,
+    pub(super) folder: ModelFolder,
+    pub(super) compute_device: ComputeDevice,
+    pub(super) options: PipelineOptions,
+    pub(super) device: Device,
+    pub(super) schedule: Schedule,
+    pub(super) vae_settings: VaeSettings,
+    pub(super) t5_tokens: usize,
+    pub(super) decoder: Option<Decoder>,
+    pub(super) transformer: Option<Transformer>,
+    pub(super) counters: Arc<MatmulCounters>,
 }
 
 impl FillPipeline {
@@ -131,7 +91,7 @@ impl FillPipeline {
     }
 
     /// The autoencoder's type: float32 on the CPU, whose convolutions know no other.
-    fn vae_dtype(&self) -> DType {
+    pub(super) fn vae_dtype(&self) -> DType {
         if self.device.is_cpu() {
             DType::F32
         } else {
@@ -139,108 +99,9 @@ impl FillPipeline {
         }
     }
 
-    /// Embeds prompts. Drops a loaded transformer first: the encoders need its room.
-    ///
-    /// # Errors
-    /// If a file is missing or malformed, memory runs out, or the hook cancels.
-    pub fn encode_prompts(
-        &mut self,
-        prompts: &[String],
-        hook: Hook<'_>,
-    ) -> Result<Vec<PromptEmbedding>> {
-        tell(hook, FillEvent::Stage(Stage::EncodePrompts))?;
-        self.transformer = None;
-        let mut between = || tell(hook, FillEvent::Poll);
-        text::encode(
-            &self.folder,
-            prompts,
-            self.t5_tokens,
-            &self.device,
-            &mut between,
-        )
-    }
-
-    /// Encodes a picture with its mask: independent of prompt, quantization and seed.
-    ///
-    /// # Errors
-    /// If sizes do not fit, a file is missing or malformed, memory runs out, or the hook cancels.
-    pub fn encode_image(&self, inputs: &FillInputs, hook: Hook<'_>) -> Result<Conditioning> {
-        tell(hook, FillEvent::Stage(Stage::EncodeImage))?;
-        let (width, height) = inputs.image.dimensions();
-        if inputs.mask.dimensions() != (width, height) {
-            return Err(PipelineError::BadInput(format!(
-                "mask is {}x{} but the image is {width}x{height}",
-                inputs.mask.width(),
-                inputs.mask.height()
-            )));
-        }
-        let fits = |side: u32| side > 0 && side.is_multiple_of(TOKEN_PX);
-        if !fits(width) || !fits(height) {
-            return Err(PipelineError::BadInput(format!(
-                "image is {width}x{height}, expected sides that are multiples of {TOKEN_PX}"
-            )));
-        }
-        let image = latents::image_tensor(&inputs.image)?;
-        let mask = latents::mask_tensor(&inputs.mask)?;
-        let masked = image.broadcast_mul(&(1.0 - &mask)?)?;
-        let weights = Weights::open(&self.folder.vae_file())?;
-        let dtype = self.vae_dtype();
-        let encoder = Encoder::load(&weights, &self.vae_settings, dtype, &self.device)?;
-        let input = masked.to_dtype(dtype)?.to_device(&self.device)?;
-        let moments = encoder
-            .forward(&input, &mut || tell(hook, FillEvent::Poll))?
-            .to_dtype(DType::F32)?
-            .to_device(&Device::Cpu)?;
-        let mean = moments.chunk(2, 1)?.swap_remove(0);
-        Ok(Conditioning {
-            width,
-            height,
-            preview: PreviewMap::fit(&self.scaled(&mean)?, &masked)?,
-            mask: latents::pack_mask(&mask)?,
-            moments,
-        })
-    }
-
     /// Latents as the transformer sees them.
-    fn scaled(&self, z: &Tensor) -> Result<Tensor> {
+    pub(super) fn scaled(&self, z: &Tensor) -> Result<Tensor> {
         Ok(((z - self.vae_settings.shift_factor)? * self.vae_settings.scaling_factor)?)
-    }
-
-    /// Loads a transformer, after dropping the one that is loaded.
-    ///
-    /// # Errors
-    /// If the file is malformed, of another model, or lacks what no dense file beside it has; if
-    /// memory runs out or the hook cancels.
-    pub fn load(&mut self, quant_file: &Path, hook: Hook<'_>) -> Result<LoadTiming> {
-        tell(hook, FillEvent::Stage(Stage::LoadTransformer))?;
-        self.transformer = None;
-        let start = Instant::now();
-        let mut weights = Weights::open(quant_file)?;
-        let size_bytes = weights.size_bytes();
-        let embedders_from = self.folder.complete(&mut weights)?;
-        let dims = Dimensions::read(&weights, &self.folder.axes_hints()?)?;
-        let dense = weights.value_count().saturating_mul(4) <= self.options.dense_budget_bytes;
-        let plan = LinearPlan {
-            device: self.device.clone(),
-            dtype: self.options.precision.dtype(),
-            path: self.options.matmul,
-            dense,
-            counters: Arc::clone(&self.counters),
-        };
-        let transformer =
-            Transformer::load(&weights, dims, &plan, &mut || tell(hook, FillEvent::Poll))?;
-        self.transformer = Some(transformer);
-        Ok(LoadTiming {
-            secs: start.elapsed().as_secs_f64(),
-            size_bytes,
-            dense: dense && self.options.matmul == MatmulPath::Exact,
-            embedders_from,
-        })
-    }
-
-    /// Drops the loaded transformer.
-    pub fn unload(&mut self) {
-        self.transformer = None;
     }
 
     /// Fills: noise to picture.

@@ -20,6 +20,7 @@ pub struct MatmulCounters {
     tiled: AtomicU64,
     device: AtomicU64,
     integer: AtomicU64,
+    attention_chunks: AtomicU64,
 }
 
 /// A reading of [`MatmulCounters`].
@@ -33,6 +34,8 @@ pub struct MatmulCounts {
     pub device: u64,
     /// By candle's integer kernels, which quantize the activations too.
     pub integer: u64,
+    /// Chunks of queries in the transformer's attention.
+    pub attention_chunks: u64,
 }
 
 impl MatmulCounts {
@@ -44,7 +47,13 @@ impl MatmulCounts {
             tiled: self.tiled - earlier.tiled,
             device: self.device - earlier.device,
             integer: self.integer - earlier.integer,
+            attention_chunks: self.attention_chunks - earlier.attention_chunks,
         }
+    }
+
+    /// All products with weights.
+    pub fn total(self) -> u64 {
+        self.dense + self.tiled + self.device + self.integer
     }
 }
 
@@ -56,7 +65,14 @@ impl MatmulCounters {
             tiled: self.tiled.load(Ordering::Relaxed),
             device: self.device.load(Ordering::Relaxed),
             integer: self.integer.load(Ordering::Relaxed),
+            attention_chunks: self.attention_chunks.load(Ordering::Relaxed),
         }
+    }
+
+    /// Adds chunks of queries.
+    pub fn count_chunks(&self, chunks: usize) {
+        self.attention_chunks
+            .fetch_add(chunks as u64, Ordering::Relaxed);
     }
 }
 

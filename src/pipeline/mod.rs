@@ -5,9 +5,12 @@
 //! [`FillPipeline::load`] reads a transformer, [`FillPipeline::fill`] denoises and decodes. The
 //! references that it is held against are those of `tests/parity.rs`.
 
+mod acceleration;
 mod check;
+mod conv;
 mod device;
 mod dimensions;
+mod embedding_cache;
 mod error;
 mod fill;
 mod folder;
@@ -16,10 +19,14 @@ mod group_norm;
 mod hashes;
 mod latents;
 mod linear;
+mod load;
+mod memory;
 pub mod noise;
+mod prepare;
 mod random_weights;
 mod request;
 mod schedule;
+mod search;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -29,17 +36,22 @@ mod transformer;
 mod vae;
 mod weights;
 
+pub use acceleration::{Acceleration, accelerations};
 pub use check::{Finding, Severity};
 pub use device::{ComputeDevice, DeviceIdentity, MatmulPath, Precision};
 pub use dimensions::Dimensions;
+pub use embedding_cache::EmbeddingCache;
 pub use error::{PipelineError, Result};
-pub use fill::{Conditioning, FillPipeline};
+pub use fill::FillPipeline;
 pub use folder::{ModelFolder, TransformerFile};
 pub use hashes::HashCache;
 pub use linear::MatmulCounts;
+pub use memory::{MemoryPlan, MemoryRequest, StageNeed};
+pub use prepare::Conditioning;
 pub use random_weights::write_random_transformer;
 pub use request::{
     Draws, FillEvent, FillInputs, FillOutput, FillParams, FillTiming, Hook, LoadTiming,
     PipelineOptions, Stage, Trace,
 };
+pub use search::find_models;
 pub use text::PromptEmbedding;

@@ -1,7 +1,7 @@
 //! What a pipeline is asked for and what it answers: options, inputs, events, timings, traces.
 
 use super::device::{ComputeDevice, MatmulPath, Precision};
-use super::error::Result;
+use super::error::{PipelineError, Result};
 use super::linear::MatmulCounts;
 use candle_core::{DType, Tensor};
 use image::{GrayImage, RgbImage};
@@ -80,6 +80,14 @@ pub enum FillEvent {
 
 /// Called with every event, and between transformer blocks; `Break` cancels.
 pub type Hook<'a> = &'a mut dyn FnMut(FillEvent) -> ControlFlow<()>;
+
+/// Calls the hook, and turns its `Break` into an error.
+pub(super) fn tell(hook: Hook<'_>, event: FillEvent) -> Result<()> {
+    match hook(event) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(PipelineError::Cancelled),
+    }
+}
 
 /// A picture and its mask at inference size.
 #[derive(Debug, Clone)]

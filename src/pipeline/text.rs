@@ -4,6 +4,7 @@
 
 use super::error::{PipelineError, Result};
 use super::folder::ModelFolder;
+use super::memory::F32_ENCODER_BYTES;
 use super::tokenize::PromptTokenizer;
 use super::weights::Weights;
 use candle_core::{DType, Device, Module, Tensor};
@@ -14,9 +15,6 @@ use std::path::Path;
 
 /// Longest T5 prompt that FLUX pipelines use; also what they use when nothing says otherwise.
 const T5_TOKENS: usize = 512;
-
-/// Encoders with more float32 bytes than this keep their weights as they are stored.
-const F32_ENCODER_BYTES: u64 = 4 << 30;
 
 /// What the transformer is told about one prompt.
 pub struct PromptEmbedding {
@@ -300,6 +298,19 @@ mod tests {
         for (a, b) in exact.iter().zip(&kept) {
             assert!((a - b).abs() < 1e-5, "{a} {b}");
         }
+    }
+
+    #[test]
+    fn a_tensor_that_an_encoder_lacks_is_named_with_its_file() {
+        let folder = bundle();
+        let dir = folder.t5_dir();
+        let mut config: t5::Config = read_json(&dir.join("config.json")).unwrap();
+        config.num_layers += 1;
+        let weights = Weights::open_all(&folder.encoder_files(&dir).unwrap()).unwrap();
+        let error = load_t5(weights, &config, DType::F32, &Device::Cpu).err();
+        let text = error.unwrap().to_string();
+        assert!(text.starts_with("tensor encoder.block.2."), "{text}");
+        assert!(text.ends_with("text_encoder_2/model.safetensors"), "{text}");
     }
 
     #[test]

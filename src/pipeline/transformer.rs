@@ -6,9 +6,10 @@
 
 use super::dimensions::{Dimensions, TIME_CHANNELS};
 use super::error::Result;
-use super::linear::{Linear, LinearPlan};
+use super::linear::{Linear, LinearPlan, MatmulCounters};
 use super::weights::Weights;
 use candle_core::{D, DType, Device, IndexOp, Tensor};
+use std::sync::Arc;
 
 /// Two linear layers with an activation between.
 struct Mlp(Linear, Linear);
@@ -153,7 +154,7 @@ impl Positions {
 }
 
 /// Most bytes that one chunk of attention scores may take.
-const SCORE_BYTES: usize = 128 << 20;
+pub const SCORE_BYTES: usize = 128 << 20;
 
 /// Queries a chunk, so that heads × chunk × keys scores stay under [`SCORE_BYTES`].
 fn chunk_rows(heads: usize, keys: usize) -> usize {
@@ -165,10 +166,15 @@ fn chunk_rows(heads: usize, keys: usize) -> usize {
 ///
 /// # Errors
 /// If shapes do not fit or memory runs out.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, chunk: Option<usize>) -> Result<Tensor> {
+pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor> {
+    let (_, heads, _, _) = q.dims4()?;
+    attention_by(q, k, v, chunk_rows(heads, k.dim(2)?))
+}
+
+/// [`attention`] with so many queries a chunk.
+fn attention_by(q: &Tensor, k: &Tensor, v: &Tensor, chunk: usize) -> Result<Tensor> {
     let scale = 1.0 / (q.dim(D::Minus1)? as f64).sqrt();
-    let (_, heads, tokens, _) = q.dims4()?;
-    let chunk = chunk.unwrap_or_else(|| chunk_rows(heads, k.dim(2).unwrap_or(1)));
+    let (_, _, tokens, _) = q.dims4()?;
     let keys = k.t()?;
     let v = v.contiguous()?;
     let parts = (0..tokens)
@@ -193,7 +199,15 @@ fn modulation(vec: &Tensor, layer: &Linear, parts: usize) -> Result<Vec<Tensor>>
         .chunk(parts, D::Minus1)?)
 }
 
-fn rotated_attention(q: &Tensor, k: &Tensor, v: &Tensor, at: &Positions) -> Result<Tensor> {
+fn rotated_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    at: &Positions,
+    counters: &MatmulCounters,
+) -> Result<Tensor> {
+    let (_, heads, tokens, _) = q.dims4()?;
+    counters.count_chunks(tokens.div_ceil(chunk_rows(heads, tokens)));
     let dtype = q.dtype();
     // On the CPU everything is multiplied in float32 anyway.
     let inner = if q.device().is_cpu() {
@@ -207,7 +221,7 @@ fn rotated_attention(q: &Tensor, k: &Tensor, v: &Tensor, at: &Positions) -> Resu
         candle_nn::rotary_emb::rope_i(&x, &at.cos, &at.sin)?.to_dtype(inner)
     };
     let v = v.to_dtype(inner)?;
-    Ok(attention(&rotate(q)?, &rotate(k)?, &v, None)?.to_dtype(dtype)?)
+    Ok(attention(&rotate(q)?, &rotate(k)?, &v)?.to_dtype(dtype)?)
 }
 
 /// Rounds as a value of the activations' type would be.
@@ -267,6 +281,7 @@ pub struct Transformer {
     /// Weight and bias of the layer norms, which have none of their own.
     ones: Tensor,
     zeros: Tensor,
+    counters: Arc<MatmulCounters>,
 }
 
 impl Transformer {
@@ -317,6 +332,7 @@ impl Transformer {
             ones: Tensor::ones(hidden, plan.dtype, &plan.device)?,
             zeros: Tensor::zeros(hidden, plan.dtype, &plan.device)?,
             dtype: plan.dtype,
+            counters: Arc::clone(&plan.counters),
             dims,
         })
     }
@@ -409,7 +425,7 @@ impl Transformer {
         let i = qkv(&block.img, img, &img_mod)?;
         let t = qkv(&block.txt, txt, &txt_mod)?;
         let [q, k, v] = [0, 1, 2].map(|n| Tensor::cat(&[&t[n], &i[n]], 2));
-        let attended = rotated_attention(&q?, &k?, &v?, positions)?;
+        let attended = rotated_attention(&q?, &k?, &v?, positions, &self.counters)?;
         let text_tokens = txt.dim(1)?;
         let img_attended = attended.narrow(1, text_tokens, img.dim(1)?)?;
         let txt_attended = attended.narrow(1, 0, text_tokens)?;
@@ -438,9 +454,57 @@ impl Transformer {
         let y = self.modulate(x, &m[0], &m[1])?.apply(&block.linear1)?;
         let qkv = y.narrow(2, 0, 3 * hidden)?.contiguous()?;
         let [q, k, v] = self.heads(&qkv, &block.norms)?;
-        let attended = rotated_attention(&q, &k, &v, positions)?;
+        let attended = rotated_attention(&q, &k, &v, positions, &self.counters)?;
         let inner = y.narrow(2, 3 * hidden, mlp)?.contiguous()?.gelu()?;
         let y = Tensor::cat(&[attended, inner], 2)?.apply(&block.linear2)?;
         Ok((x + y.broadcast_mul(&m[2])?)?)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails should say where")]
+mod tests {
+    use super::*;
+
+    fn wave(shape: (usize, usize, usize, usize), pitch: f32) -> Tensor {
+        let count = shape.0 * shape.1 * shape.2 * shape.3;
+        let values: Vec<f32> = (0..count).map(|i| (i as f32 * pitch).sin()).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn attention_in_chunks_is_attention() {
+        let shape = (1, 3, 37, 8);
+        let (q, k, v) = (wave(shape, 0.7), wave(shape, 0.3), wave(shape, 1.1));
+        let by = |chunk| {
+            let x = attention_by(&q, &k, &v, chunk).unwrap();
+            assert_eq!(x.dims(), [1, 37, 24]);
+            x.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        let whole = by(37);
+        for chunk in [1, 5, 36, 100] {
+            for (a, b) in whole.iter().zip(by(chunk)) {
+                assert!((a - b).abs() < 1e-6, "{chunk}: {a} {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn scores_stay_under_their_limit_at_full_size() {
+        let tokens = 4096 + 512;
+        let rows = chunk_rows(24, tokens);
+        assert!(rows < tokens / 10);
+        assert!(24 * rows * tokens * 4 <= SCORE_BYTES);
+    }
+
+    #[test]
+    fn positions_of_text_do_not_turn_and_those_of_pixels_do() {
+        let positions = Positions::new(2, 2, 3, [2, 4, 4], &Device::Cpu).unwrap();
+        let sin = positions.sin.to_vec2::<f32>().unwrap();
+        assert_eq!(sin.len(), 8);
+        assert!(sin[..3].iter().flatten().all(|&s| s == 0.0));
+        // Row 1, column 2: the second axis turns by 1, the third by 2.
+        assert!((sin[7][1] - 1_f32.sin()).abs() < 1e-6);
+        assert!((sin[7][3] - 2_f32.sin()).abs() < 1e-6);
     }
 }

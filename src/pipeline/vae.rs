@@ -4,13 +4,13 @@
 //! (commit 727e3a7). Channels, levels and blocks are read from shapes; the number of norm groups,
 //! scale and shift from configuration. Computes in float32 on the CPU.
 
+use super::conv::Conv;
 use super::dimensions::blocks;
-use super::error::{PipelineError, Result};
+use super::error::Result;
 use super::group_norm::{Norm, SumOrder, SumOrder::Accurate};
 use super::transformer::attention;
 use super::weights::Weights;
-use candle_core::{D, DType, Device, Module, Tensor};
-use candle_nn::{Conv2d, Conv2dConfig};
+use candle_core::{DType, Device, Module, Tensor};
 use serde::Deserialize;
 
 /// What `vae/config.json` says beyond the shapes; the defaults are FLUX.1's.
@@ -52,27 +52,9 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
-    fn conv(&self, name: &str, padding: usize, stride: usize) -> Result<Conv2d> {
-        let weight_name = format!("{name}.weight");
-        let shape = self.weights.info(&weight_name)?.shape.clone();
-        let [outputs, _, _, _] = shape[..] else {
-            return Err(PipelineError::bad_header(
-                self.weights.path(),
-                format!("tensor {weight_name} has shape {shape:?}, expected four dimensions"),
-            ));
-        };
-        let get =
-            |name: &str, shape: &[usize]| self.weights.tensor(name, shape, self.dtype, self.device);
-        let config = Conv2dConfig {
-            padding,
-            stride,
-            ..Conv2dConfig::default()
-        };
-        Ok(Conv2d::new(
-            get(&weight_name, &shape)?,
-            Some(get(&format!("{name}.bias"), &[outputs])?),
-            config,
-        ))
+    /// `padding`: zeros before and after.
+    fn conv(&self, name: &str, padding: (usize, usize), stride: usize) -> Result<Conv> {
+        Conv::load(self.weights, name, padding, stride, self.dtype, self.device)
     }
 
     fn norm(&self, name: &str, order: SumOrder) -> Result<Norm> {
@@ -90,11 +72,11 @@ impl Loader<'_> {
         let shortcut = format!("{name}.nin_shortcut");
         Ok(Resnet {
             norm1: self.norm(&format!("{name}.norm1"), orders[0])?,
-            conv1: self.conv(&format!("{name}.conv1"), 1, 1)?,
+            conv1: self.conv(&format!("{name}.conv1"), (1, 1), 1)?,
             norm2: self.norm(&format!("{name}.norm2"), orders[1])?,
-            conv2: self.conv(&format!("{name}.conv2"), 1, 1)?,
+            conv2: self.conv(&format!("{name}.conv2"), (1, 1), 1)?,
             shortcut: if self.weights.contains(&format!("{shortcut}.weight")) {
-                Some(self.conv(&shortcut, 0, 1)?)
+                Some(self.conv(&shortcut, (0, 0), 1)?)
             } else {
                 None
             },
@@ -107,10 +89,10 @@ impl Loader<'_> {
         Ok(Middle {
             before: self.resnet(&format!("{name}.block_1"), [Accurate; 2])?,
             norm: self.norm(&at("norm"), Accurate)?,
-            q: self.conv(&at("q"), 0, 1)?,
-            k: self.conv(&at("k"), 0, 1)?,
-            v: self.conv(&at("v"), 0, 1)?,
-            proj: self.conv(&at("proj_out"), 0, 1)?,
+            q: self.conv(&at("q"), (0, 0), 1)?,
+            k: self.conv(&at("k"), (0, 0), 1)?,
+            v: self.conv(&at("v"), (0, 0), 1)?,
+            proj: self.conv(&at("proj_out"), (0, 0), 1)?,
             after: self.resnet(&format!("{name}.block_2"), [after, Accurate])?,
         })
     }
@@ -138,8 +120,8 @@ impl Loader<'_> {
             .collect::<Result<Vec<_>>>()?;
         let conv = format!("{prefix}.{change}.conv");
         let resample = if self.weights.contains(&format!("{conv}.weight")) {
-            // Downsampling pads by hand, on two sides only.
-            Some(self.conv(&conv, usize::from(stride == 1), stride)?)
+            // Downsampling pads on the right and below only.
+            Some(self.conv(&conv, (usize::from(stride == 1), 1), stride)?)
         } else {
             None
         };
@@ -149,10 +131,10 @@ impl Loader<'_> {
 
 struct Resnet {
     norm1: Norm,
-    conv1: Conv2d,
+    conv1: Conv,
     norm2: Norm,
-    conv2: Conv2d,
-    shortcut: Option<Conv2d>,
+    conv2: Conv,
+    shortcut: Option<Conv>,
 }
 
 impl Module for Resnet {
@@ -169,10 +151,10 @@ impl Module for Resnet {
 struct Middle {
     before: Resnet,
     norm: Norm,
-    q: Conv2d,
-    k: Conv2d,
-    v: Conv2d,
-    proj: Conv2d,
+    q: Conv,
+    k: Conv,
+    v: Conv,
+    proj: Conv,
     after: Resnet,
 }
 
@@ -182,7 +164,7 @@ impl Middle {
         let normed = x.apply(&self.norm)?;
         let (batch, channels, height, width) = normed.dims4()?;
         // (1, C, H, W) -> (1, 1, H * W, C)
-        let tokens = |conv: &Conv2d| {
+        let tokens = |conv: &Conv| {
             normed
                 .apply(conv)?
                 .flatten_from(2)?
@@ -190,12 +172,7 @@ impl Middle {
                 .unsqueeze(1)?
                 .contiguous()
         };
-        let attended = attention(
-            &tokens(&self.q)?,
-            &tokens(&self.k)?,
-            &tokens(&self.v)?,
-            None,
-        )?;
+        let attended = attention(&tokens(&self.q)?, &tokens(&self.k)?, &tokens(&self.v)?)?;
         let attended = attended
             .t()?
             .contiguous()?
@@ -207,7 +184,7 @@ impl Middle {
 
 struct Level {
     blocks: Vec<Resnet>,
-    resample: Option<Conv2d>,
+    resample: Option<Conv>,
 }
 
 /// Called between blocks; may stop the work.
@@ -215,11 +192,11 @@ type Between<'a> = &'a mut dyn FnMut() -> Result<()>;
 
 /// Picture to mean and log-variance of its latents.
 pub struct Encoder {
-    conv_in: Conv2d,
+    conv_in: Conv,
     levels: Vec<Level>,
     middle: Middle,
     norm_out: Norm,
-    conv_out: Conv2d,
+    conv_out: Conv,
 }
 
 impl Encoder {
@@ -241,13 +218,13 @@ impl Encoder {
         };
         let mut order = settings.encoder_sums;
         Ok(Self {
-            conv_in: loader.conv("encoder.conv_in", 1, 1)?,
+            conv_in: loader.conv("encoder.conv_in", (1, 1), 1)?,
             levels: (0..blocks(loader.weights, "encoder.down"))
                 .map(|i| loader.level("encoder.down", i, ("downsample", 2), &mut order))
                 .collect::<Result<_>>()?,
             middle: loader.middle("encoder.mid", settings.encoder_sums)?,
             norm_out: loader.norm("encoder.norm_out", settings.encoder_sums)?,
-            conv_out: loader.conv("encoder.conv_out", 1, 1)?,
+            conv_out: loader.conv("encoder.conv_out", (1, 1), 1)?,
         })
     }
 
@@ -263,10 +240,7 @@ impl Encoder {
                 between()?;
             }
             if let Some(conv) = &level.resample {
-                x = x
-                    .pad_with_zeros(D::Minus1, 0, 1)?
-                    .pad_with_zeros(D::Minus2, 0, 1)?
-                    .apply(conv)?;
+                x = x.apply(conv)?;
             }
         }
         let x = self.middle.forward(&x)?;
@@ -277,12 +251,12 @@ impl Encoder {
 
 /// Latents to picture.
 pub struct Decoder {
-    conv_in: Conv2d,
+    conv_in: Conv,
     middle: Middle,
     /// Lowest resolution first.
     levels: Vec<Level>,
     norm_out: Norm,
-    conv_out: Conv2d,
+    conv_out: Conv,
 }
 
 impl Decoder {
@@ -303,14 +277,14 @@ impl Decoder {
             device,
         };
         Ok(Self {
-            conv_in: loader.conv("decoder.conv_in", 1, 1)?,
+            conv_in: loader.conv("decoder.conv_in", (1, 1), 1)?,
             middle: loader.middle("decoder.mid", Accurate)?,
             levels: (0..blocks(loader.weights, "decoder.up"))
                 .rev()
                 .map(|i| loader.level("decoder.up", i, ("upsample", 1), &mut Accurate.clone()))
                 .collect::<Result<_>>()?,
             norm_out: loader.norm("decoder.norm_out", Accurate)?,
-            conv_out: loader.conv("decoder.conv_out", 1, 1)?,
+            conv_out: loader.conv("decoder.conv_out", (1, 1), 1)?,
         })
     }
 

@@ -45,11 +45,15 @@ pub enum ApproveMsg {
 
 /// Asks for what the approval needs from disk.
 pub fn open(state: &mut AppState) -> Vec<Effect> {
-    let Some(view) = &state.run else { return Vec::new() };
+    let Some(view) = &state.run else {
+        return Vec::new();
+    };
     if state.page != Page::Run {
         return Vec::new();
     }
-    let Some(cell) = view.selected.clone() else { return Vec::new() };
+    let Some(cell) = view.selected.clone() else {
+        return Vec::new();
+    };
     vec![Effect::ReadForApproval {
         picture: view.dir.join(view.run.picture_file(&cell)),
         dir: view.dir.clone(),
@@ -104,7 +108,10 @@ fn stage(
         note: Some(&approving.note),
         recipe: view.staged_recipe(&approving.cell).as_ref(),
         image_sha256: approving.image_sha256.as_deref(),
-        current: approving.current.as_deref().map(|text| (text, path.as_str())),
+        current: approving
+            .current
+            .as_deref()
+            .map(|text| (text, path.as_str())),
     })
     .map(Box::new)
     .map_err(|error| error.to_string())
@@ -113,8 +120,12 @@ fn stage(
 /// Does what the dialog says.
 pub fn on_msg(state: &mut AppState, msg: ApproveMsg) -> Vec<Effect> {
     let approved_by = state.settings.reviewer.clone();
-    let Some(view) = &mut state.run else { return Vec::new() };
-    let Some(mut approving) = view.approving.take() else { return Vec::new() };
+    let Some(view) = &mut state.run else {
+        return Vec::new();
+    };
+    let Some(mut approving) = view.approving.take() else {
+        return Vec::new();
+    };
     match msg {
         ApproveMsg::Cancel => return Vec::new(),
         ApproveMsg::Note(text) => {
@@ -130,7 +141,9 @@ pub fn on_msg(state: &mut AppState, msg: ApproveMsg) -> Vec<Effect> {
         }
         ApproveMsg::Write => {
             let staged: Result<StagedApproval, String> = match &approving.draft {
-                Ok(draft) => draft.stage(&approving.overrides).map_err(|error| error.to_string()),
+                Ok(draft) => draft
+                    .stage(&approving.overrides)
+                    .map_err(|error| error.to_string()),
                 Err(problem) => Err(problem.clone()),
             };
             match staged {
@@ -160,15 +173,19 @@ pub fn on_written(
     staged: &StagedApproval,
     result: Result<String, String>,
 ) -> Vec<Effect> {
-    let Some(view) = &mut state.run else { return Vec::new() };
+    let Some(view) = &mut state.run else {
+        return Vec::new();
+    };
     match result {
         Ok(sentence) => {
-            let file = view
-                .approving
-                .take()
-                .map_or(String::new(), |approving| approving.path.display().to_string());
+            let file = view.approving.take().map_or(String::new(), |approving| {
+                approving.path.display().to_string()
+            });
             let event = view.judging.act(&mut *state.source, staged.action(&file));
-            let effect = Effect::AppendEvents { dir: view.dir.clone(), events: vec![event] };
+            let effect = Effect::AppendEvents {
+                dir: view.dir.clone(),
+                events: vec![event],
+            };
             state.toast(sentence, false);
             vec![effect]
         }
@@ -185,7 +202,12 @@ pub fn on_written(
 /// What the disk said about an approval.
 pub fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
     match event {
-        Event::ApprovalRead { cell, path, current, image_sha256 } => {
+        Event::ApprovalRead {
+            cell,
+            path,
+            current,
+            image_sha256,
+        } => {
             ready(state, cell, path, current, image_sha256);
             Vec::new()
         }

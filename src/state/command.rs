@@ -607,7 +607,12 @@ pub const COMMANDS: &[CommandInfo] = &[
         "Blind: all bad",
         &[letter('-')],
     ),
-    row(C::BlindReveal, Menu::Review, "Blind: reveal", &[key(Key::Enter)]),
+    row(
+        C::BlindReveal,
+        Menu::Review,
+        "Blind: reveal",
+        &[key(Key::Enter)],
+    ),
     row(C::Approve, Menu::Review, "Approve…", &[letter('a')]),
     row(
         C::StartRun,
@@ -663,7 +668,10 @@ pub const COMMANDS: &[CommandInfo] = &[
 
 /// Whether a command belongs to blind comparisons only.
 pub fn is_blind_only(command: Command) -> bool {
-    matches!(command, C::BlindWinner(_) | C::BlindTie | C::BlindAllBad | C::BlindReveal)
+    matches!(
+        command,
+        C::BlindWinner(_) | C::BlindTie | C::BlindAllBad | C::BlindReveal
+    )
 }
 
 /// The command that a shortcut means. In a blind comparison its own digits come first, and what

@@ -449,7 +449,9 @@ impl AppState {
 
     /// Whether a run is open whose session is known.
     pub fn has_own_run(&self) -> bool {
-        self.run.as_ref().is_some_and(|view| view.run.document().is_some())
+        self.run
+            .as_ref()
+            .is_some_and(|view| view.run.document().is_some())
     }
 
     /// Whether a run is being made.

@@ -304,6 +304,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             if state.opening.as_ref() == Some(&dir) {
                 state.opening = None;
             }
+            let mut effects = Vec::new();
             match (result, &mut state.run) {
                 (Ok(run), Some(view)) if view.dir == dir => view.refresh(*run),
                 (Ok(run), slot) => {
@@ -320,11 +321,12 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                     }
                     *slot = Some(fresh);
                     state.page = Page::Run;
-                    return vec![Effect::ReadJournals(dir)];
+                    effects.push(Effect::ReadJournals(dir));
                 }
                 (Err(problem), _) => state.toast(problem, true),
             }
-            load_mask(state)
+            effects.extend(load_mask(state));
+            effects
         }
         Event::RunMask {
             dir,
@@ -441,7 +443,9 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             );
             Vec::new()
         }
-        event @ (Event::ApprovalRead { .. } | Event::ApprovalWritten { .. }) => approving::on_event(state, event),
+        event @ (Event::ApprovalRead { .. } | Event::ApprovalWritten { .. }) => {
+            approving::on_event(state, event)
+        }
         Event::Estimated(estimate) => {
             state.estimate = estimate;
             Vec::new()

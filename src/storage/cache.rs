@@ -16,7 +16,7 @@ use super::store::OnBytes;
 use super::{ObjectMeta, Result, StorageError, Store, files};
 
 /// Parts of downloads that nobody continued for this long are removed.
-const PART_LIFETIME: Duration = Duration::from_secs(3 * 24 * 3600);
+const PART_LIFETIME: Duration = Duration::from_hours(72);
 
 /// The cache of one user.
 #[derive(Debug)]

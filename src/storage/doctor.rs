@@ -7,7 +7,7 @@ use super::store::{LinkKind, ListQuery};
 use super::{ObjectName, Precondition, Result, StorageConfig, StorageError, Store};
 
 /// More than this makes requests and signatures fail.
-const CLOCK_WRONG: Duration = Duration::from_secs(300);
+const CLOCK_WRONG: Duration = Duration::from_mins(5);
 /// More than this is worth a word.
 const CLOCK_OFF: Duration = Duration::from_secs(30);
 

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 
 /// Whether a file of a run is a review journal.
 pub fn is_journal(file_name: &str) -> bool {
-    file_name.starts_with("review-") && file_name.ends_with(".ron")
+    file_name
+        .strip_prefix("review-")
+        .is_some_and(|rest| rest.strip_suffix(".ron").is_some())
 }
 
 /// Lines of `ours` whose events `theirs` lacks, in our order. Lines that are torn or carry no id stay where

@@ -8,7 +8,7 @@ use super::store::{Link, LinkKind};
 use super::{ObjectName, Result, StorageError, Store};
 
 /// How long the audit's reports want their links to work.
-pub const WANTED_LIFETIME: Duration = Duration::from_secs(72 * 3600);
+pub const WANTED_LIFETIME: Duration = Duration::from_hours(72);
 
 /// The links of a report. All are of one kind as a rule; a mixture is possible where only some objects are
 /// public.

@@ -56,7 +56,7 @@ pub struct Listing {
 #[derive(Serialize, Deserialize)]
 struct Saved {
     schema: u32,
-    saved_secs: u64,
+    at_secs: u64,
     objects: Vec<ObjectMeta>,
     prefixes: Vec<String>,
 }
@@ -95,13 +95,13 @@ fn saved_path(store: &dyn Store, cache_root: &Path, prefix: &str, by_folder: boo
 }
 
 fn save(path: &Path, page: &ListPage) -> Result<()> {
-    let saved_secs = SystemTime::now()
+    let at_secs = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs();
     let saved = Saved {
         schema: 1,
-        saved_secs,
+        at_secs,
         objects: page.objects.clone(),
         prefixes: page.prefixes.clone(),
     };
@@ -117,7 +117,7 @@ fn saved(path: &Path, because: &StorageError) -> Option<Listing> {
         objects: saved.objects,
         prefixes: saved.prefixes,
         freshness: Freshness::Saved {
-            saved_at: UNIX_EPOCH + Duration::from_secs(saved.saved_secs),
+            saved_at: UNIX_EPOCH + Duration::from_secs(saved.at_secs),
             because: because.to_string(),
         },
     })

@@ -138,7 +138,7 @@ pub fn component_fault(part: &str) -> Option<&'static str> {
 pub fn check_run_id(id: &str) -> Result<RunId> {
     match component_fault(id) {
         Some(reason) => Err(bad(id, reason)),
-        None => RunId::new(id).map_err(|_| {
+        None => RunId::new(id).map_err(|_said_here| {
             bad(
                 id,
                 "a run id has 1 to 64 letters, digits, '-', '_' or '.', and no dot at its start",

@@ -3,18 +3,27 @@
 
 use super::{UiMemory, theme};
 use crate::model::approved::Draft;
+use crate::state::Msg;
 use crate::state::approving::{ApproveMsg, ApproveView};
 use crate::state::run_view::RunView;
-use crate::state::Msg;
 use eframe::egui;
 
 /// Draws the dialog over the window.
-pub fn approve_ui(ctx: &egui::Context, view: &RunView, approving: &ApproveView, memory: &mut UiMemory, out: &mut Vec<Msg>) {
+pub fn approve_ui(
+    ctx: &egui::Context,
+    view: &RunView,
+    approving: &ApproveView,
+    memory: &mut UiMemory,
+    out: &mut Vec<Msg>,
+) {
     let modal = egui::Modal::new(egui::Id::unique("approve")).show(ctx, |ui| {
         let screen = ui.ctx().content_rect();
         ui.set_width((screen.width() - 80.0).min(760.0));
         ui.heading(format!("Approve {}", view.run.cell_name(&approving.cell)));
-        ui.label(format!("Writes {}. Nothing is deployed.", approving.path.display()));
+        ui.label(format!(
+            "Writes {}. Nothing is deployed.",
+            approving.path.display()
+        ));
         ui.separator();
         match &approving.draft {
             Ok(draft) => draft_ui(ui, draft, approving, screen.height(), memory, out),
@@ -31,44 +40,69 @@ pub fn approve_ui(ctx: &egui::Context, view: &RunView, approving: &ApproveView, 
     }
 }
 
-fn draft_ui(ui: &mut egui::Ui, draft: &Draft, approving: &ApproveView, height: f32, memory: &mut UiMemory, out: &mut Vec<Msg>) {
-    egui::ScrollArea::vertical().max_height((height - 230.0).max(120.0)).show(ui, |ui| {
-        let held_back = draft.held_back();
-        if !held_back.is_empty() {
-            ui.colored_label(theme::WARNING, "Held back. Each reason needs a typed answer, which is written into the file:");
-            for (index, reason) in held_back.iter().enumerate() {
-                let name = ui.label(format!("{} ({})", reason.sentence, reason.code));
-                let mut why = approving.overrides.get(&reason.code).cloned().unwrap_or_default();
-                let field = ui
-                    .add(egui::TextEdit::singleline(&mut why).hint_text("why it may be approved all the same").desired_width(f32::INFINITY))
-                    .labelled_by(name.id);
-                if index == 0 && !memory.has_focused_approval {
-                    // Whoever works by keys can type at once.
-                    memory.has_focused_approval = true;
-                    field.request_focus();
+fn draft_ui(
+    ui: &mut egui::Ui,
+    draft: &Draft,
+    approving: &ApproveView,
+    height: f32,
+    memory: &mut UiMemory,
+    out: &mut Vec<Msg>,
+) {
+    egui::ScrollArea::vertical()
+        .max_height((height - 230.0).max(120.0))
+        .show(ui, |ui| {
+            let held_back = draft.held_back();
+            if !held_back.is_empty() {
+                ui.colored_label(
+                    theme::WARNING,
+                    "Held back. Each reason needs a typed answer, which is written into the file:",
+                );
+                for (index, reason) in held_back.iter().enumerate() {
+                    let name = ui.label(format!("{} ({})", reason.sentence, reason.code));
+                    let mut why = approving
+                        .overrides
+                        .get(&reason.code)
+                        .cloned()
+                        .unwrap_or_default();
+                    let field = ui
+                        .add(
+                            egui::TextEdit::singleline(&mut why)
+                                .hint_text("why it may be approved all the same")
+                                .desired_width(f32::INFINITY),
+                        )
+                        .labelled_by(name.id);
+                    if index == 0 && !memory.has_focused_approval {
+                        // Whoever works by keys can type at once.
+                        memory.has_focused_approval = true;
+                        field.request_focus();
+                    }
+                    if field.changed() {
+                        out.push(Msg::Approve(ApproveMsg::Override(reason.code, why)));
+                    }
+                    ui.add_space(2.0);
                 }
-                if field.changed() {
-                    out.push(Msg::Approve(ApproveMsg::Override(reason.code, why)));
-                }
-                ui.add_space(2.0);
+                ui.separator();
+            }
+            let name = ui.label("Note");
+            let mut note = approving.note.clone();
+            if ui
+                .add(egui::TextEdit::singleline(&mut note).desired_width(f32::INFINITY))
+                .labelled_by(name.id)
+                .changed()
+            {
+                out.push(Msg::Approve(ApproveMsg::Note(note)));
             }
             ui.separator();
-        }
-        let name = ui.label("Note");
-        let mut note = approving.note.clone();
-        if ui.add(egui::TextEdit::singleline(&mut note).desired_width(f32::INFINITY)).labelled_by(name.id).changed() {
-            out.push(Msg::Approve(ApproveMsg::Note(note)));
-        }
-        ui.separator();
-        difference_ui(ui, draft, approving);
-    });
+            difference_ui(ui, draft, approving);
+        });
     ui.separator();
     let left = draft.still_held_back(&approving.overrides).len();
     ui.horizontal(|ui| {
         let can_write = left == 0 && !approving.is_writing;
         let button = ui.add_enabled(can_write, egui::Button::new("Write settings"));
         let has_typed = ui.ctx().egui_wants_keyboard_input();
-        let ctrl_enter = ui.input(|input| input.modifiers.command && input.key_pressed(egui::Key::Enter));
+        let ctrl_enter =
+            ui.input(|input| input.modifiers.command && input.key_pressed(egui::Key::Enter));
         if button.clicked() || (can_write && ctrl_enter) {
             out.push(Msg::Approve(ApproveMsg::Write));
         }
@@ -76,7 +110,13 @@ fn draft_ui(ui: &mut egui::Ui, draft: &Draft, approving: &ApproveView, height: f
             out.push(Msg::Approve(ApproveMsg::Cancel));
         }
         if left > 0 {
-            ui.colored_label(theme::WARNING, format!("{left} reason{} without an answer", if left == 1 { "" } else { "s" }));
+            ui.colored_label(
+                theme::WARNING,
+                format!(
+                    "{left} reason{} without an answer",
+                    if left == 1 { "" } else { "s" }
+                ),
+            );
         } else if !has_typed {
             ui.weak("Ctrl+Enter writes.");
         }

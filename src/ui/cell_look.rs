@@ -6,6 +6,7 @@ use crate::model::cell::{Baseline, CellKey};
 use crate::model::matrix::Axis;
 use crate::model::run::CellState;
 use crate::state::compose::duration_label;
+use crate::state::lab::rerun;
 use crate::state::look::{Channel, Compare, Metric, Overlay, Reference};
 use crate::state::run_view::RunView;
 
@@ -17,8 +18,9 @@ pub fn accessible_label(view: &RunView, key: &CellKey) -> String {
         Some(Baseline::OtherSteps) => ", baseline's quant and guidance",
         None => "",
     };
+    let made_at = rerun::made_at(view, key).map_or(String::new(), |text| format!(", {text}"));
     format!(
-        "{}, {state}{mark}{}",
+        "{}, {state}{mark}{}{made_at}",
         view.run.cell_name(key),
         verdicts::accessible_verdict(view, key)
     )

@@ -91,7 +91,10 @@ fn paths_ui(ui: &mut egui::Ui, form: &mut ComposeForm, out: &mut Vec<Msg>) {
         ];
         for (label, text, hint, purpose) in rows {
             let name = ui.label(label);
-            ui.add_sized([560.0, 20.0], egui::TextEdit::singleline(text).hint_text(hint))
+            ui.add_sized(
+                [560.0, 20.0],
+                egui::TextEdit::singleline(text).hint_text(hint),
+            )
             .labelled_by(name.id);
             let button = ui.button("Choose…");
             button.widget_info(|| {

@@ -296,6 +296,12 @@ fn badges(painter: &egui::Painter, rect: Rect, key: &CellKey, _state: &AppState,
     let outline = |pos, anchor, text: &str, colour| {
         theme::outlined_text(painter, pos, anchor, text, 11.0, colour);
     };
+    if let Some(text) = crate::state::lab::rerun::made_at(view, key)
+        && rect.width() > 90.0
+    {
+        let pos = rect.right_bottom() + vec2(-4.0, -3.0);
+        outline(pos, Align2::RIGHT_BOTTOM, &text, theme::WARNING);
+    }
     if let Some(caption) = cell_look::caption(view, key)
         && rect.width() > 90.0
     {
@@ -417,8 +423,12 @@ fn labels_ui(
         let at = pos2(left.left() + 6.0, rect.center().y - galley.size().y / 2.0);
         painter.galley(at, galley, theme::ON_SURROUND);
     }
-    let names = format!("{} →
-{} ↓", view.pivot.columns.label(), view.pivot.rows.label());
+    let names = format!(
+        "{} →
+{} ↓",
+        view.pivot.columns.label(),
+        view.pivot.rows.label()
+    );
     ui.painter_at(Rect::from_min_max(
         area.min,
         pos2(viewport.left(), viewport.top()),

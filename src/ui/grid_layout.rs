@@ -51,7 +51,11 @@ impl GridLayout {
         let down = (rows + strips.len()).max(1) as f32;
         let titles = strips.len() as f32 * STRIP_TITLE;
         let fitting = (viewport_height - titles) / down - theme::CELL_GAP;
-        let height = if fitting >= natural * 0.6 { fitting.min(natural.max(width)) } else { natural };
+        let height = if fitting >= natural * 0.6 {
+            fitting.min(natural.max(width))
+        } else {
+            natural
+        };
         let height = height.min(viewport_height).max(theme::MIN_CELL);
         Self {
             cell: vec2(width, height),

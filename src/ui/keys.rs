@@ -111,7 +111,10 @@ pub fn collect(ctx: &egui::Context, state: &AppState, is_blind: bool, out: &mut 
         if is_typing && !acts_while_typing {
             continue;
         }
-        let is_approving = state.run.as_ref().is_some_and(|view| view.approving.is_some());
+        let is_approving = state
+            .run
+            .as_ref()
+            .is_some_and(|view| view.approving.is_some());
         let is_modal = state.is_palette_open || state.is_help_open || is_approving;
         if is_modal
             && !matches!(

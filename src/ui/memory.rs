@@ -56,6 +56,8 @@ pub struct UiMemory {
     /// Where a box is being drawn: the cell and its first corner in the image.
     pub drawing: Option<(CellKey, [f64; 2])>,
     seen: BTreeSet<CellKey>,
+    /// What the mask lab keeps.
+    pub lab: super::mask_lab::LabMemory,
     request_seen: Option<u64>,
     applied_theme: Option<(bool, f32)>,
     run_generation: u64,

@@ -14,6 +14,7 @@ pub mod help;
 mod inbox_page;
 mod keys;
 mod marking;
+pub mod mask_lab;
 mod memory;
 mod run_page;
 mod settings_page;
@@ -44,7 +45,7 @@ pub fn window_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, out
         Page::Run => run_page::run_page_ui(ui, state, memory, out),
         Page::Compose => compose_page::compose_page_ui(ui, state, &state.devices, out),
         Page::Settings => settings_page::settings_page_ui(ui, state, out),
-        Page::MaskLab => {}
+        Page::MaskLab => mask_lab::mask_lab_ui(ui, state, memory, out),
     }
     if let (Page::Run, Some(view)) = (state.page, &state.run)
         && let Some(approving) = &view.approving

@@ -38,7 +38,10 @@ pub fn settings_page_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>)
                     ];
                     for (label, text, hint) in rows {
                         let name = ui.label(label);
-                        ui.add_sized([560.0, 20.0], egui::TextEdit::singleline(text).hint_text(hint))
+                        ui.add_sized(
+                            [560.0, 20.0],
+                            egui::TextEdit::singleline(text).hint_text(hint),
+                        )
                         .labelled_by(name.id);
                         ui.end_row();
                     }

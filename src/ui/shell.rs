@@ -3,6 +3,9 @@
 use super::theme;
 use crate::state::command::{COMMANDS, Command, Menu, is_blind_only};
 use crate::state::compose::duration_label;
+use crate::state::lab::LabMsg;
+use crate::state::lab::rerun::{self, RerunScope};
+use crate::state::run_view::RunView;
 use crate::state::{AppState, Msg, Page};
 use eframe::egui;
 
@@ -91,6 +94,7 @@ pub fn status_bar_ui(
                 ui.monospace(zoom_and_cursor);
                 ui.separator();
                 ui.label(format!("overlay: {}", view.look.overlay.label()));
+                dilation_ui(ui, view, out);
                 if view.look.exposure_stops != 0.0 {
                     ui.colored_label(
                         theme::WARNING,
@@ -139,6 +143,41 @@ pub fn status_bar_ui(
             }
         });
     });
+}
+
+/// What the selected cell was made at, while the overlay shows another dilation; and the way to have it.
+fn dilation_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
+    let Some(made_at) = view
+        .selected
+        .as_ref()
+        .and_then(|key| rerun::made_at(view, key))
+    else {
+        return;
+    };
+    let shown_px = view.look.dilate_px.unwrap_or_default();
+    ui.colored_label(theme::WARNING, format!("showing {shown_px} px, {made_at}"));
+    for (name, scope) in [
+        ("Re-run this cell", RerunScope::Selected),
+        ("Re-run these cells", RerunScope::Shown),
+    ] {
+        if ui
+            .add_enabled(view.live.is_none(), egui::Button::new(name).small())
+            .clicked()
+        {
+            out.push(Msg::Lab(LabMsg::Rerun(scope)));
+        }
+    }
+    if ui
+        .small_button("as made")
+        .on_hover_text("Show each cell's own dilation again")
+        .clicked()
+    {
+        let look = crate::state::look::Look {
+            dilate_px: None,
+            ..view.look.clone()
+        };
+        out.push(Msg::SetLook(Box::new(look)));
+    }
 }
 
 /// Messages above the status bar; those about something lost or failed stay until they are closed.

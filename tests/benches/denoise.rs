@@ -3,10 +3,6 @@
 //! `cargo bench --bench denoise` measures the embedded model where there is one, else the
 //! fixture's. With `FILL_AUDIT_WIDE=1` also a model of FLUX's true width with 1 double and 2
 //! single blocks (a nineteenth of the real one), 256 + 256 tokens, random weights.
-#![expect(
-    missing_docs,
-    reason = "criterion's macros write functions without documentation"
-)]
 
 use criterion::{
     BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime,

@@ -3,9 +3,10 @@
 //! Per number of cells: time to the first and to all cells, and p50, p95, p99 and maximum of the window
 //! thread's time per frame while opening, zooming, panning, wiping and flipping. A frame is counted from
 //! the interface to the encoded draw calls; submission and presentation are left out, and nothing is
-//! drawn. Then one picture
-//! of 16k x 16k, and 1,000 pictures under the byte budget. `cargo bench --bench frame` measures all;
-//! without `--bench` a few frames are drawn to see that it works.
+//! drawn. Then one picture of 16k x 16k, and 1,000 pictures under the byte budget.
+//!
+//! `cargo bench --bench frame` measures all, with `-- still` only what cells cost when nothing happens,
+//! with `-- many` only the 1,000 pictures. Without `--bench` a few frames show that it works.
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "the JSON is what it is for")]
 
@@ -21,13 +22,15 @@ use eframe::{
     wgpu,
 };
 use fill_audit::ui::canvas::{
-    Canvas, CanvasOptions, CellPaint, DecodedImage, Framing, ImageId, ImageSource, Mode, View,
-    cell_px, cell_response, decode_with_image_crate, paint_cell, preload_cell,
+    Canvas, CanvasOptions, CellPaint, Decode, DecodedImage, Framing, ImageId, ImageSource, Mode,
+    View, cell_px, cell_response, decode_with_image_crate, paint_cell, preload_cell,
 };
 use serde_json::{Value, json};
 
 const WINDOW_PX: [u32; 2] = [1920, 1080];
 const SIDE_PX: u32 = 1024;
+/// A frame at 60 Hz.
+const FRAME: Duration = Duration::from_micros(16_667);
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// A window without a window: egui, a renderer and a target to draw to.
@@ -41,7 +44,7 @@ struct Screen {
 }
 
 impl Screen {
-    fn new(options: &CanvasOptions, decode: Arc<fill_audit::ui::canvas::Decode>) -> Self {
+    fn new(options: &CanvasOptions, decode: &Arc<Decode>) -> Self {
         let mut setup = egui_kittest::wgpu::default_wgpu_setup();
         if let egui_wgpu::WgpuSetup::CreateNew(create) = &mut setup {
             create.instance_descriptor.backends = wgpu::Backends::VULKAN;
@@ -63,7 +66,7 @@ impl Screen {
             view_formats: &[],
         });
         let ctx = egui::Context::default();
-        let canvas = Canvas::new(&ctx, Some(&gpu), &decode, options);
+        let canvas = Canvas::new(&ctx, Some(&gpu), decode, options);
         Self {
             ctx,
             target: target.create_view(&wgpu::TextureViewDescriptor::default()),
@@ -88,6 +91,7 @@ impl Screen {
             draw(ui, canvas);
             canvas.end_frame(ui.ctx());
         });
+        let interface = cpu.elapsed();
         let jobs = self.ctx.tessellate(output.shapes, output.pixels_per_point);
         let screen = ScreenDescriptor {
             size_in_pixels: WINDOW_PX,
@@ -95,14 +99,17 @@ impl Screen {
         };
         let (device, queue) = (&self.gpu.device, &self.gpu.queue);
         let mut renderer = self.gpu.renderer.write();
+        #[expect(clippy::iter_over_hash_type, reason = "the order does not show")]
         for (id, deltas) in &output.textures_delta.set {
             for delta in deltas {
                 renderer.update_texture(device, queue, *id, delta);
             }
         }
         output.textures_delta.clear();
+        let shapes = cpu.elapsed();
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let buffers = renderer.update_buffers(device, queue, &mut encoder, &jobs, &screen);
+        let prepared = cpu.elapsed();
         {
             let mut pass = encoder
                 .begin_render_pass(&wgpu::RenderPassDescriptor {
@@ -124,6 +131,9 @@ impl Screen {
         let commands = encoder.finish();
         let spent = Spent {
             cpu: cpu.elapsed(),
+            interface,
+            shapes: shapes.saturating_sub(interface),
+            prepare: prepared.saturating_sub(shapes),
             wall: started.elapsed(),
         };
         drop(renderer);
@@ -132,10 +142,18 @@ impl Screen {
         drop(commands);
         queue.submit(buffers);
         device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
+        // As a window that waits for the display does: the decoders get the processors meanwhile.
+        if self.canvas.is_busy() {
+            std::thread::sleep(FRAME.saturating_sub(started.elapsed()));
+        }
         self.peak_rss_mb = self.peak_rss_mb.max(rss_mb());
         self.peak_store_mb = self.peak_store_mb.max(self.canvas.memory().total() >> 20);
         spent
     }
+}
+
+fn files() -> Arc<Decode> {
+    Arc::new(decode_with_image_crate)
 }
 
 /// Cells in rows that fill the window.
@@ -180,6 +198,8 @@ fn draw_cells(
             paint.mode = Mode::Wipe { split_in_image };
         }
         paint_cell(ui.painter(), *rect, &paint, canvas);
+    }
+    for rect in places.iter().take(images.len()) {
         ui.painter().text(
             rect.left_top(),
             egui::Align2::LEFT_TOP,
@@ -219,6 +239,12 @@ fn sources(count: usize) -> Vec<ImageSource> {
 struct Spent {
     /// Time on a processor.
     cpu: Duration,
+    /// Of that, laying out and painting into egui's list, uploads included.
+    interface: Duration,
+    /// Of that, turning shapes into triangles.
+    shapes: Duration,
+    /// Of that, the callbacks' preparation and egui's buffers; the rest is encoding.
+    prepare: Duration,
     /// The same with waiting for one.
     wall: Duration,
 }
@@ -258,7 +284,7 @@ fn swing(frame: usize, frames: usize) -> f64 {
 fn review(count: usize, frames: usize) -> Value {
     let sources = sources(count);
     let before_mb = rss_mb();
-    let mut screen = Screen::new(&CanvasOptions::default(), Arc::new(decode_with_image_crate));
+    let mut screen = Screen::new(&CanvasOptions::default(), &files());
     let places = places(count);
     let started = Instant::now();
     let images: Vec<ImageId> = sources
@@ -370,13 +396,13 @@ fn review(count: usize, frames: usize) -> Value {
 /// A picture beyond the GPU's limit: opened whole, then panned at 100 %.
 fn large(side: u32, frames: usize) -> Value {
     let before_mb = rss_mb();
-    let decode = move |_: &ImageSource| {
+    let decode: Arc<Decode> = Arc::new(move |_: &ImageSource| {
         let row: Vec<u8> = (0..side)
             .flat_map(|x| [(x >> 6) as u8, x as u8, 90, 255])
             .collect();
         DecodedImage::new(side, side, row.repeat(side as usize))
-    };
-    let mut screen = Screen::new(&CanvasOptions::default(), Arc::new(decode));
+    });
+    let mut screen = Screen::new(&CanvasOptions::default(), &decode);
     let image = screen
         .canvas
         .image(&ImageSource::memory("large", Vec::new()));
@@ -427,7 +453,7 @@ fn many(count: usize, per_page: usize) -> Value {
     let sources = sources(count);
     let before_mb = rss_mb();
     let options = CanvasOptions::default();
-    let mut screen = Screen::new(&options, Arc::new(decode_with_image_crate));
+    let mut screen = Screen::new(&options, &files());
     let images: Vec<ImageId> = sources
         .iter()
         .map(|source| screen.canvas.image(source))
@@ -466,7 +492,7 @@ fn still(count: usize, frames: usize) -> Value {
             .map(|i| ImageSource::memory(format!("cell {i}"), file.clone()))
             .collect()
     };
-    let mut screen = Screen::new(&CanvasOptions::default(), Arc::new(decode_with_image_crate));
+    let mut screen = Screen::new(&CanvasOptions::default(), &files());
     let places = places(count);
     let images: Vec<ImageId> = sources
         .iter()
@@ -483,12 +509,31 @@ fn still(count: usize, frames: usize) -> Value {
                 .frame(|ui, canvas| draw_cells(ui, canvas, &places, &images, &Framing::Whole, None))
         })
         .collect();
-    json!({ "cells": count, "still": quantiles(&times) })
+    let ms = |pick: fn(&Spent) -> Duration| {
+        let mut parts: Vec<Duration> = times.iter().map(pick).collect();
+        parts.sort();
+        parts
+            .get(parts.len() / 2)
+            .map(|d| (d.as_secs_f64() * 1e5).round() / 100.0)
+    };
+    json!({
+        "cells": count,
+        "still": quantiles(&times),
+        "p50_parts_cpu_ms": {
+            "interface": ms(|f| f.interface),
+            "shapes": ms(|f| f.shapes),
+            "prepare": ms(|f| f.prepare),
+        },
+    })
 }
 
 fn main() {
-    let is_bench = std::env::args().any(|arg| arg == "--bench");
-    let report = if is_bench {
+    let has = |wanted: &str| std::env::args().any(|arg| arg == wanted);
+    let report = if has("still") {
+        json!({ "still": still(300, 300) })
+    } else if has("many") {
+        json!({ "many": many(1000, 75) })
+    } else if has("--bench") {
         json!({
             "window_px": WINDOW_PX,
             "still": still(300, 300),

@@ -9,7 +9,7 @@ use eframe::{
     egui::{self, Pos2, Rect, pos2, vec2},
     egui_wgpu, wgpu,
 };
-use egui_kittest::Harness;
+use egui_kittest::{Harness, wgpu::WgpuTestRenderer};
 use fill_audit::ui::canvas::{
     Canvas, CanvasOptions, CellMap, CellPaint, Decode, DecodedImage, ImageId, ImageSource, View,
     cell_ui, decode_with_image_crate,
@@ -154,12 +154,39 @@ pub fn page_with(
     options: &CanvasOptions,
     decode: Arc<Decode>,
 ) -> Harness<'static, Page> {
+    let renderer = WgpuTestRenderer::from_setup(setup());
+    page_on(renderer, size_px, pixels_per_point, options, decode)
+}
+
+/// A page on a target that encodes what is written to it, as some displays offer.
+pub fn encoding_page(size_px: [u32; 2]) -> Harness<'static, Page> {
+    let options = egui_wgpu::RendererOptions::PREDICTABLE;
+    let mut state = egui_kittest::wgpu::create_render_state(setup(), options);
+    state.target_format = wgpu::TextureFormat::Rgba8UnormSrgb;
+    *state.renderer.write() = egui_wgpu::Renderer::new(&state.device, state.target_format, options);
+    let renderer = WgpuTestRenderer::from_render_state(state);
+    page_on(
+        renderer,
+        size_px,
+        1.0,
+        &CanvasOptions::default(),
+        Arc::new(decode),
+    )
+}
+
+fn page_on(
+    renderer: WgpuTestRenderer,
+    size_px: [u32; 2],
+    pixels_per_point: f32,
+    options: &CanvasOptions,
+    decode: Arc<Decode>,
+) -> Harness<'static, Page> {
     let options = options.clone();
     Harness::builder()
         .with_size(vec2(size_px[0] as f32, size_px[1] as f32) / pixels_per_point)
         .with_pixels_per_point(pixels_per_point)
         .with_render_cursor(false)
-        .wgpu_setup(setup())
+        .renderer(renderer)
         .build_eframe(move |cc| Page {
             canvas: Canvas::new(
                 &cc.egui_ctx,

@@ -7,7 +7,7 @@ use fill_audit::ui::canvas::{
 
 use super::{
     formulas::{bytes, delta_e_2000, distances, encoded, lab, linear, luma, unit},
-    page::{Page, Picture, compare, drawn, one_cell, page},
+    page::{Page, Picture, compare, drawn, encoding_page, one_cell, page},
 };
 
 type Harness = egui_kittest::Harness<'static, Page>;
@@ -59,6 +59,25 @@ fn what_is_in_the_file_is_on_the_screen() {
             });
         }
     }
+}
+
+#[test]
+fn a_target_that_encodes_shows_the_same_values() {
+    let picture = Picture::noise(37, 23, 3);
+    let mut harness = encoding_page([230, 170]);
+    let view = view(18.0, 11.0, 3.0);
+    one_cell(&mut harness, cell(), &picture.source("picture"), view);
+    let drawn = drawn(&mut harness);
+    compare(
+        &drawn,
+        cell(),
+        1.0,
+        &view,
+        size_of(&picture),
+        1,
+        5000,
+        |pos| Some([0, 1, 2].map(|i| picture.texel(pos)[i])),
+    );
 }
 
 #[test]

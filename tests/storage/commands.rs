@@ -17,13 +17,15 @@ fn fill_audit(address: &str, bucket: &str, home: &Path) -> Command {
         .env("FIREBASE_CREDENTIALS", fixture("signing/key.json"))
         .env("FILL_AUDIT_BUCKET", bucket)
         .current_dir(home)
-        .timeout(std::time::Duration::from_secs(60));
+        .timeout(std::time::Duration::from_mins(1));
     command
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_goes_up_is_listed_and_comes_down() -> Result<()> {
-    let Some(address) = emulator() else { return Ok(()) };
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
     let bucket = new_bucket(&address, "commands").await?;
     let home = tempfile::tempdir()?;
     let original = make_run(&home.path().join("mine"), "r1", 3, 5000)?;
@@ -32,14 +34,30 @@ async fn a_run_goes_up_is_listed_and_comes_down() -> Result<()> {
         command.args(args);
         command
     };
-    run(&["push", "mine/r1"]).assert().success().stdout(predicate::str::contains("9 sent, 0 unchanged"));
+    run(&["push", "mine/r1"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("9 sent, 0 unchanged"));
     run(&["list"]).assert().success().stdout(
-        predicate::str::contains("r1").and(predicate::str::contains("3/3")).and(predicate::str::contains("bucket")),
+        predicate::str::contains("r1")
+            .and(predicate::str::contains("3/3"))
+            .and(predicate::str::contains("bucket")),
     );
-    run(&["pull", "r1", "--into", "a"]).assert().success().stdout(predicate::str::contains("9 fetched"));
-    ensure_same(&tree(&home.path().join("a/r1"), false)?, &tree(&original, false)?)?;
-    let pasted = format!("https://console.cloud.google.com/storage/browser/{bucket}/audit/r1;tab=objects?project=p");
-    run(&["pull", &pasted, "--into", "a"]).assert().success().stdout(predicate::str::contains("9 unchanged"));
+    run(&["pull", "r1", "--into", "a"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("9 fetched"));
+    ensure_same(
+        &tree(&home.path().join("a/r1"), false)?,
+        &tree(&original, false)?,
+    )?;
+    let pasted = format!(
+        "https://console.cloud.google.com/storage/browser/{bucket}/audit/r1;tab=objects?project=p"
+    );
+    run(&["pull", &pasted, "--into", "a"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("9 unchanged"));
     // Both sides change the report: nothing is overwritten until somebody says which.
     std::fs::write(original.join("REPORT.md"), "mine")?;
     std::fs::write(home.path().join("a/r1/REPORT.md"), "theirs")?;
@@ -47,17 +65,29 @@ async fn a_run_goes_up_is_listed_and_comes_down() -> Result<()> {
     run(&["push", "mine/r1"])
         .assert()
         .failure()
-        .stdout(predicate::str::contains("--mine REPORT.md or --theirs REPORT.md"));
-    run(&["push", "mine/r1", "--mine", "REPORT.md"]).assert().success();
+        .stdout(predicate::str::contains(
+            "--mine REPORT.md or --theirs REPORT.md",
+        ));
+    run(&["push", "mine/r1", "--mine", "REPORT.md"])
+        .assert()
+        .success();
     run(&["pull", "r1", "--into", "a"]).assert().success();
-    assert_eq!(std::fs::read_to_string(home.path().join("a/r1/REPORT.md"))?, "mine");
-    run(&["doctor"]).assert().success().stdout(predicate::str::contains("FAILED").not());
+    assert_eq!(
+        std::fs::read_to_string(home.path().join("a/r1/REPORT.md"))?,
+        "mine"
+    );
+    run(&["doctor"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("FAILED").not());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_network_a_push_is_queued_and_sent_later() -> Result<()> {
-    let Some(address) = emulator() else { return Ok(()) };
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
     let bucket = new_bucket(&address, "queue").await?;
     let home = tempfile::tempdir()?;
     make_run(&home.path().join("runs"), "r1", 2, 500)?;
@@ -67,7 +97,11 @@ async fn without_a_network_a_push_is_queued_and_sent_later() -> Result<()> {
         .success()
         .stdout(predicate::str::contains("offline").and(predicate::str::contains("queued")));
     let store = open(&address, &bucket).await?;
-    assert!(super::faults::remote(&*store, "audit/r1/").await?.is_empty());
+    assert!(
+        super::faults::remote(&*store, "audit/r1/")
+            .await?
+            .is_empty()
+    );
     fill_audit(&address, &bucket, home.path())
         .args(["push", "--queued"])
         .assert()
@@ -84,14 +118,22 @@ async fn without_a_network_a_push_is_queued_and_sent_later() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_input_is_named_with_its_remedy() -> Result<()> {
-    let Some(address) = emulator() else { return Ok(()) };
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
     let bucket = new_bucket(&address, "wrong").await?;
     let home = tempfile::tempdir()?;
     for (args, said) in [
         (&["pull", "none"][..], "not found"),
         (&["pull", "../x"], "name refused"),
-        (&["pull", "https://example.com/x"], "not an address in a bucket"),
-        (&["pull", "gs://some-bucket/elsewhere/r1"], "does not lie below audit/"),
+        (
+            &["pull", "https://example.com/x"],
+            "not an address in a bucket",
+        ),
+        (
+            &["pull", "gs://some-bucket/elsewhere/r1"],
+            "does not lie below audit/",
+        ),
         (&["push", "nowhere"], "nowhere"),
         (&["pull", "r1", "--bucket", "UPPER"], "not a bucket's name"),
         (&["pull", "--session", "s1"], "--user"),

@@ -182,7 +182,7 @@ async fn deletes_and_resumable_uploads_carry_their_precondition() -> Result<()> 
     let requests = proxy
         .requests
         .lock()
-        .map_err(|_| anyhow::anyhow!("the proxy panicked"))?
+        .map_err(|_poisoned| anyhow::anyhow!("the proxy panicked"))?
         .clone();
     let has = |parts: &[&str]| {
         requests
@@ -287,5 +287,21 @@ async fn a_missing_bucket_or_object_is_called_not_found() -> Result<()> {
         .write(&name("a")?, "x".into(), Precondition::Absent)
         .await;
     assert!(written.is_err_and(|e| e.is_offline()));
+    Ok(())
+}
+
+/// Everything else here speaks plain HTTP, and would not notice that TLS panics for want of a provider.
+#[tokio::test]
+async fn a_store_behind_tls_opens_and_says_that_it_is_offline() -> Result<()> {
+    super::leaks::listen_to_all_logs();
+    let store = open("https://127.0.0.1:9", "some-bucket").await?;
+    let object = name("a")?;
+    assert!(store.stat(&object).await.is_err_and(|e| e.is_offline()));
+    assert!(
+        store
+            .read_range(&object, 0, 1)
+            .await
+            .is_err_and(|e| e.is_offline())
+    );
     Ok(())
 }

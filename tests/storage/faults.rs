@@ -11,6 +11,8 @@ use anyhow::{Result, ensure};
 use fill_audit::storage::store::list_all;
 use fill_audit::storage::{Precondition, StorageError, Store};
 
+use futures::StreamExt as _;
+
 use super::faulty_server::{Fault, Kind, start};
 use super::support::{emulator, ensure_same, make_run, name, new_bucket, open, pull, push, tree};
 
@@ -236,20 +238,19 @@ async fn a_pull_brings_the_right_bytes_or_a_clear_error_in_time() -> Result<()> 
             Some("too slow"),
         ),
     ];
-    // Side by side: most of them wait for a limit.
-    let mut running = tokio::task::JoinSet::new();
-    for (number, case) in cases.into_iter().enumerate() {
-        let (address, bucket, wanted) = (address.clone(), bucket.clone(), wanted.clone());
-        let home = scratch.path().join(format!("case-{number}"));
-        running.spawn(async move {
-            let what = case.what;
-            one_pull(&address, &bucket, &home, case, &wanted)
-                .await
-                .map_err(|e| e.context(what))
-        });
-    }
-    while let Some(result) = running.join_next().await {
-        result??;
+    // Side by side, since most of them wait for a limit; not all at once, so that none waits for the processor.
+    let mut running = futures::stream::iter(cases.into_iter().enumerate())
+        .map(|(number, case)| {
+            let (what, home) = (case.what, scratch.path().join(format!("case-{number}")));
+            let (address, bucket, wanted) = (&address, &bucket, &wanted);
+            async move {
+                let done = one_pull(address, bucket, &home, case, wanted).await;
+                done.map_err(|e| e.context(what))
+            }
+        })
+        .buffer_unordered(7);
+    while let Some(result) = running.next().await {
+        result?;
     }
     Ok(())
 }
@@ -265,7 +266,9 @@ async fn one_pull(
     let (dir, cache) = (home.join("runs/r1"), home.join("cache"));
     let store = open(&server.address, bucket).await?;
     let started = Instant::now();
-    let result = pull(store, &cache, "audit/r1/", &dir)?.run().await;
+    let mut pulling = pull(store, &cache, "audit/r1/", &dir)?;
+    pulling.options.at_once = 9; // all files wait for their limit at once
+    let result = pulling.run().await;
     ensure!(started.elapsed() < LIMIT, "it took {:?}", started.elapsed());
     ensure!(
         server.concerned.load(Ordering::SeqCst) > 0,
@@ -345,19 +348,18 @@ async fn a_push_sends_the_right_bytes_or_a_clear_error_in_time() -> Result<()> {
         ),
         case("a cut answer", u, Fault::TruncateAfter(20), 2, None),
     ];
-    let mut running = tokio::task::JoinSet::new();
-    for (number, case) in cases.into_iter().enumerate() {
-        let (address, bucket) = (address.clone(), bucket.clone());
-        let root = scratch.path().join(format!("case-{number}"));
-        running.spawn(async move {
-            let what = case.what;
-            one_push(&address, &bucket, &root, number, case)
-                .await
-                .map_err(|e| e.context(what))
-        });
-    }
-    while let Some(result) = running.join_next().await {
-        result??;
+    let mut running = futures::stream::iter(cases.into_iter().enumerate())
+        .map(|(number, case)| {
+            let (what, root) = (case.what, scratch.path().join(format!("case-{number}")));
+            let (address, bucket) = (&address, &bucket);
+            async move {
+                let done = one_push(address, bucket, &root, number, case).await;
+                done.map_err(|e| e.context(what))
+            }
+        })
+        .buffer_unordered(4);
+    while let Some(result) = running.next().await {
+        result?;
     }
     Ok(())
 }

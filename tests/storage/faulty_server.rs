@@ -1,5 +1,6 @@
 //! An HTTP proxy in front of the emulator that does to answers what networks and servers do.
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -224,7 +225,7 @@ async fn ask(upstream: &str, head: &str, body: &[u8]) -> Result<(String, Vec<u8>
             request.push_str("\r\n");
         }
     }
-    request.push_str(&format!("host: {host}\r\nconnection: close\r\n\r\n"));
+    write!(request, "host: {host}\r\nconnection: close\r\n\r\n")?;
     server.write_all(request.as_bytes()).await?;
     server.write_all(body).await?;
     let mut answer = Vec::new();
@@ -247,10 +248,11 @@ async fn ask(upstream: &str, head: &str, body: &[u8]) -> Result<(String, Vec<u8>
             kept.push_str("\r\n");
         }
     }
-    kept.push_str(&format!(
+    write!(
+        kept,
         "content-length: {}\r\nconnection: close\r\n\r\n",
         body.len()
-    ));
+    )?;
     Ok((kept, body))
 }
 

@@ -1,66 +1,53 @@
 //! `pull` and `push` killed at 50 random moments each, and run again: identical trees, every time.
-//!
-//! The victim is this test binary itself, called for one test that does the work and nothing else.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use fill_audit::storage::gcs::{Gcs, Identity, Limits};
 
 use super::faults::{checksums, remote};
 use super::support::{emulator, ensure_same, make_run, new_bucket, open, pull, push, tree};
 
 const KILLS: u64 = 50;
 const CELLS: usize = 24;
-const TASK: &str = "FILL_AUDIT_TEST_VICTIM";
-
-/// Does what the variable says (`pull` or `push`, address, bucket, prefix, folder, cache); without it, nothing.
-#[tokio::test(flavor = "multi_thread")]
-async fn victim() -> Result<()> {
-    let Ok(task) = std::env::var(TASK) else {
-        return Ok(());
-    };
-    let fields: Vec<&str> = task.split('\n').collect();
-    let [what, address, bucket, prefix, dir, cache] = fields[..] else {
-        anyhow::bail!("{TASK} has {} fields", fields.len());
-    };
-    let gcs = Gcs::new(bucket, address, Identity::anonymous(), Limits::default()).await?;
-    let store = std::sync::Arc::new(gcs);
-    let is_complete = if what == "pull" {
-        pull(store, Path::new(cache), prefix, Path::new(dir))?
-            .run()
-            .await?
-            .is_complete()
-    } else {
-        push(store, Path::new(dir), prefix)
-            .run()
-            .await?
-            .is_complete()
-    };
-    ensure!(is_complete, "{what} was not complete");
-    Ok(())
-}
 
 struct Victim<'a> {
     what: &'a str,
     address: &'a str,
     bucket: &'a str,
-    prefix: &'a str,
+    /// Where runs live in the bucket.
+    root: &'a str,
+    /// The folder that holds `r1`.
     dir: &'a Path,
-    cache: &'a Path,
+    /// Cache and settings.
+    home: &'a Path,
 }
 
 impl Victim<'_> {
     fn start(&self) -> Result<std::process::Child> {
-        let (dir, cache) = (self.dir.display(), self.cache.display());
-        let task = format!(
-            "{}\n{}\n{}\n{}\n{dir}\n{cache}",
-            self.what, self.address, self.bucket, self.prefix
-        );
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["--exact", "kills::victim"]).env(TASK, task);
+        std::fs::create_dir_all(self.home)?;
+        let settings = self.home.join("storage.toml");
+        std::fs::write(
+            &settings,
+            format!("run_prefix = \"{}{{run_id}}/\"\n", self.root),
+        )?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fill-audit"));
+        command.env("STORAGE_EMULATOR_HOST", self.address);
+        if self.what == "pull" {
+            command.args(["pull", "r1", "--into"]).arg(self.dir);
+        } else {
+            command
+                .arg("push")
+                .arg(self.dir.join("r1"))
+                .arg("--queue")
+                .arg(self.home.join("queue"));
+        }
+        command
+            .args(["--bucket", self.bucket, "--storage-config"])
+            .arg(&settings);
+        command.arg("--cache").arg(self.home.join("cache"));
         Ok(command
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -108,37 +95,35 @@ async fn a_pull_killed_at_fifty_moments_ends_with_the_same_tree() -> Result<()> 
     push(open(&address, &bucket).await?, &original, "audit/r1/")
         .run()
         .await?;
-    let at = |n: String| {
-        (
-            scratch.path().join(&n).join("r1"),
-            scratch.path().join(&n).join("cache"),
-        )
-    };
-    let (dir, cache) = at("whole".into());
+    let into = |n: &str| scratch.path().join(n).join("runs");
+    let home = |n: &str| scratch.path().join(n).join("home");
+    let (dir, at_home) = (into("whole"), home("whole"));
     let victim = Victim {
         what: "pull",
         address: &address,
         bucket: &bucket,
-        prefix: "audit/r1/",
+        root: "audit/",
         dir: &dir,
-        cache: &cache,
+        home: &at_home,
     };
     let whole = victim.to_the_end()?;
-    let wanted = tree(&dir, true)?; // with the hidden sync state
-    ensure_same(&tree(&dir, false)?, &tree(&original, false)?)?;
+    let wanted = tree(&dir.join("r1"), true)?; // with the hidden sync state
+    ensure_same(&tree(&dir.join("r1"), false)?, &tree(&original, false)?)?;
     let mut halfway = 0;
     for number in 0..KILLS {
-        let (dir, cache) = at(format!("k{number}"));
+        let name = format!("k{number}");
+        let (dir, at_home) = (into(&name), home(&name));
         let victim = Victim {
             dir: &dir,
-            cache: &cache,
+            home: &at_home,
             ..victim
         };
         victim.killed_after(moment(number, whole))?;
+        let dir = dir.join("r1");
         let left = if dir.exists() {
             tree(&dir, false)?
         } else {
-            Default::default()
+            BTreeMap::default()
         };
         for (file, bytes) in &left {
             ensure!(
@@ -149,7 +134,7 @@ async fn a_pull_killed_at_fifty_moments_ends_with_the_same_tree() -> Result<()> 
         halfway += usize::from(!left.is_empty() && left.len() < CELLS * 2 + 3);
         victim.to_the_end()?;
         ensure_same(&tree(&dir, true)?, &wanted).with_context(|| format!("after kill {number}"))?;
-        std::fs::remove_dir_all(scratch.path().join(format!("k{number}")))?;
+        std::fs::remove_dir_all(scratch.path().join(name))?;
     }
     println!("{halfway} of {KILLS} pulls were killed half-way; one takes {whole:?}");
     ensure!(halfway >= 5, "only {halfway} kills met a pull half-way");
@@ -166,21 +151,22 @@ async fn a_push_killed_at_fifty_moments_ends_with_the_same_objects() -> Result<(
     let scratch = tempfile::tempdir()?;
     let dir = make_run(scratch.path(), "r1", CELLS, 150_000)?;
     let local = checksums(&dir)?;
-    let cache = scratch.path().join("cache");
+    let home = scratch.path().join("home");
     let victim = Victim {
         what: "push",
         address: &address,
         bucket: &bucket,
-        prefix: "audit/whole/",
-        dir: &dir,
-        cache: &cache,
+        root: "audit/whole/",
+        dir: scratch.path(),
+        home: &home,
     };
     let whole = victim.to_the_end()?;
     let mut halfway = 0;
     for number in 0..KILLS {
-        let prefix = format!("audit/k{number}/");
+        let root = format!("audit/k{number}/");
+        let prefix = format!("{root}r1/");
         let victim = Victim {
-            prefix: &prefix,
+            root: &root,
             ..victim
         };
         victim.killed_after(moment(number, whole))?;

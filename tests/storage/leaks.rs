@@ -115,7 +115,7 @@ async fn signing_reading_and_failing_with_a_key_log_no_secret() -> Result<()> {
         .await?;
     fill_audit::storage::store::read_verified(&store, &meta).await?;
     let link = store
-        .link(&object, std::time::Duration::from_secs(60))
+        .link(&object, std::time::Duration::from_mins(1))
         .await?;
     store.try_link(&link.url).await?;
     // Failures too: with the key at hand, and with a link to a server that is not there.

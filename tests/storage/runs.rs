@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use fill_audit::storage::cache::Cache;
-use fill_audit::storage::conflict::Resolution;
+use fill_audit::storage::conflict::{Conflict, Resolution};
 use fill_audit::storage::doctor::{Verdict, examine};
 use fill_audit::storage::gcs::{Environment, Limits};
 use fill_audit::storage::inbox::{Thumbnail, list_inbox};
@@ -37,7 +37,7 @@ async fn a_push_sends_pictures_first_and_the_report_last() -> Result<()> {
     let report = push.run().await?;
     assert_eq!(report.sent.len(), 5 * 2 + 4);
     let stage = |file: &String| match file.as_str() {
-        f if f.ends_with(".png") => 0,
+        f if f.strip_suffix(".png").is_some() => 0,
         "run.ron" => 1,
         "REPORT.md" => 3,
         _ => 2,
@@ -81,7 +81,7 @@ async fn what_both_sides_changed_waits_for_a_decision() -> Result<()> {
     let words = report
         .conflicts
         .first()
-        .map(|c| c.words())
+        .map(Conflict::words)
         .unwrap_or_default();
     ensure!(
         words.contains("REPORT.md") && words.contains("4 bytes"),
@@ -133,10 +133,10 @@ async fn reviewers_who_push_at_once_keep_all_their_events() -> Result<()> {
     for machine in 0..4 {
         let dir = scratch.path().join(format!("m{machine}/r1"));
         std::fs::create_dir_all(&dir)?;
-        let lines: String = (0..5)
+        let lines: Vec<String> = (0..5)
             .map(|n| format!("(id: \"{machine}-{n}\", note: \"a (b\")\n"))
             .collect();
-        std::fs::write(dir.join("review-ann.ron"), lines)?;
+        std::fs::write(dir.join("review-ann.ron"), lines.concat())?;
         dirs.push(dir);
     }
     let mut running = tokio::task::JoinSet::new();

@@ -66,7 +66,7 @@ async fn signed_links_equal_the_client_crates() -> Result<()> {
     super::leaks::listen_to_all_logs();
     let signer = signer()?;
     for object in ["audit/run 1/Q4_0_gs10.png", "audit/r/ü+~(1).png"] {
-        let lifetime = Duration::from_secs(3600);
+        let lifetime = Duration::from_hours(1);
         let theirs = SignedUrlBuilder::for_object(format!("projects/_/buckets/{BUCKET}"), object)
             .with_expiration(lifetime)
             .sign_with(&signer)
@@ -98,7 +98,7 @@ async fn links_are_accepted_say_their_kind_and_end() -> Result<()> {
         return Ok(());
     };
     let bucket = new_bucket(&address, "links").await?;
-    let now = || SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    let now = || SystemTime::UNIX_EPOCH + Duration::from_hours(500_000);
     let store = open_with_key(&address, &bucket).await?.with_clock(now);
     let object = name("audit/r/a b+c.png")?;
     store
@@ -114,10 +114,7 @@ async fn links_are_accepted_say_their_kind_and_end() -> Result<()> {
     )
     .await?;
     let link = links.by_file.get("a b+c.png").context("no link")?;
-    assert_eq!(
-        link.expires_at,
-        Some(now() + Duration::from_secs(72 * 3600))
-    );
+    assert_eq!(link.expires_at, Some(now() + Duration::from_hours(72)));
     let said = links.sentence();
     assert!(
         said.contains("own key") && said.contains("2027-01-18 08:00 UTC"),
@@ -134,9 +131,9 @@ async fn links_are_accepted_say_their_kind_and_end() -> Result<()> {
     let renewed = open_with_key(&address, &bucket)
         .await?
         .with_clock(later)
-        .link(&object, Duration::from_secs(60))
+        .link(&object, Duration::from_mins(1))
         .await?;
-    assert_eq!(renewed.expires_at, Some(later() + Duration::from_secs(60)));
+    assert_eq!(renewed.expires_at, Some(later() + Duration::from_mins(1)));
     Ok(())
 }
 
@@ -151,7 +148,7 @@ async fn without_a_signer_links_fall_back_to_public_and_then_to_paths() -> Resul
         .write(&object, "picture".into(), Precondition::Absent)
         .await?;
     // The emulator shows every object that exists to everyone.
-    let public = store.link(&object, Duration::from_secs(60)).await?;
+    let public = store.link(&object, Duration::from_mins(1)).await?;
     assert_eq!((public.kind, public.expires_at), (LinkKind::Public, None));
     assert_eq!(reqwest::get(&public.url).await?.text().await?, "picture");
     let dir = std::path::Path::new("runs/r");
@@ -180,12 +177,12 @@ async fn a_remote_signers_links_are_capped_at_twelve_hours() -> Result<()> {
     let store = Gcs::new(&bucket, &address, identity, Limits::for_tests()).await?;
     let before = SystemTime::now();
     let link = store
-        .link(&name("audit/r/a.png")?, Duration::from_secs(72 * 3600))
+        .link(&name("audit/r/a.png")?, Duration::from_hours(72))
         .await?;
     let end = link.expires_at.context("no end")?;
     assert_eq!(link.kind, LinkKind::SignBlob);
-    assert!(end <= SystemTime::now() + Duration::from_secs(12 * 3600));
-    assert!(end >= before + Duration::from_secs(12 * 3600));
+    assert!(end <= SystemTime::now() + Duration::from_hours(12));
+    assert!(end >= before + Duration::from_hours(12));
     assert!(link.url.contains("X-Goog-Expires=43200"));
     Ok(())
 }

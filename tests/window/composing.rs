@@ -12,22 +12,33 @@ use std::path::PathBuf;
 fn session(desk: &Desk) -> PathBuf {
     let dir = desk.folder.path().join("bar");
     std::fs::create_dir_all(&dir).expect("made");
-    let image = RgbImage::from_fn(256, 192, |x, y| image::Rgb([(x % 200) as u8, (y % 190) as u8, 90]));
+    let image = RgbImage::from_fn(256, 192, |x, y| {
+        image::Rgb([(x % 200) as u8, (y % 190) as u8, 90])
+    });
     let mask = GrayImage::from_fn(256, 192, |x, y| {
-        Luma([if (60..200).contains(&x) && (80..110).contains(&y) { 255 } else { 0 }])
+        Luma([if (60..200).contains(&x) && (80..110).contains(&y) {
+            255
+        } else {
+            0
+        }])
     });
     image.save(dir.join("image.png")).expect("written");
     mask.save(dir.join("mask.png")).expect("written");
     dir
 }
 
-fn fill_form(harness: &mut egui_kittest::Harness<'static, fill_audit::app::FillAuditApp>, desk: &Desk) {
+fn fill_form(
+    harness: &mut egui_kittest::Harness<'static, fill_audit::app::FillAuditApp>,
+    desk: &Desk,
+) {
     let mut form = harness.state().state().compose.clone();
     form.session_dir = session(desk).display().to_string();
     form.models_dir = "painted".to_owned();
     form.steps = "3".to_owned();
     harness.state_mut().send(Msg::SetCompose(Box::new(form)));
-    harness.state_mut().send(Msg::Command(Command::GoTo(Page::Compose)));
+    harness
+        .state_mut()
+        .send(Msg::Command(Command::GoTo(Page::Compose)));
     harness.run_steps(3);
 }
 
@@ -39,7 +50,12 @@ fn a_composed_run_fills_the_grid_and_is_complete() {
     assert!(harness.query_by_label("15 cells").is_some());
     harness.get_by_label("Start run").click();
     step_until(&mut harness, "the run is open", |harness| {
-        harness.state().state().run.as_ref().is_some_and(|view| view.run.document().is_some())
+        harness
+            .state()
+            .state()
+            .run
+            .as_ref()
+            .is_some_and(|view| view.run.document().is_some())
     });
     step_until(&mut harness, "all cells are done", |harness| {
         view(harness).run.done_count() == 15 && view(harness).live.is_none()
@@ -67,7 +83,9 @@ fn a_cancelled_run_keeps_what_is_finished_and_is_resumed() {
             .is_some_and(|view| view.run.document().is_some() && view.run.done_count() >= 1)
     });
     harness.state_mut().send(Msg::Command(Command::CancelRun));
-    step_until(&mut harness, "the run has stopped", |harness| view(harness).live.is_none());
+    step_until(&mut harness, "the run has stopped", |harness| {
+        view(harness).live.is_none()
+    });
     let done = view(&harness).run.done_count();
     assert!((1..15).contains(&done), "{done}");
     harness.get_by_label("Resume run").click();
@@ -85,7 +103,11 @@ fn a_form_that_cannot_be_run_names_its_fields() {
     form.guidances = "2, lots".to_owned();
     harness.state_mut().send(Msg::SetCompose(Box::new(form)));
     harness.run_steps(3);
-    assert!(harness.query_by_label_contains("Guidance: guidance must be a number").is_some());
+    assert!(
+        harness
+            .query_by_label_contains("Guidance: guidance must be a number")
+            .is_some()
+    );
 }
 
 #[test]
@@ -109,5 +131,7 @@ fn pictures_of_composing_and_of_a_run_under_way() {
     harness.run_steps(6);
     keep_picture(&mut harness, "under_way_1280");
     harness.state_mut().send(Msg::Command(Command::CancelRun));
-    step_until(&mut harness, "the run has stopped", |harness| view(harness).live.is_none());
+    step_until(&mut harness, "the run has stopped", |harness| {
+        view(harness).live.is_none()
+    });
 }

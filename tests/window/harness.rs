@@ -54,7 +54,10 @@ impl Desk {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let run = folder.path().join("runs").join("20260222-025304");
         std::fs::create_dir_all(&run).expect("made");
-        for entry in std::fs::read_dir(service_run()).expect("the fixture").flatten() {
+        for entry in std::fs::read_dir(service_run())
+            .expect("the fixture")
+            .flatten()
+        {
             std::fs::copy(entry.path(), run.join(entry.file_name())).expect("copied");
         }
         Self { folder, run }
@@ -113,7 +116,10 @@ pub fn view<'a>(harness: &'a Harness<'static, FillAuditApp>) -> &'a RunView {
 /// The name of the selected cell.
 pub fn selected(harness: &Harness<'static, FillAuditApp>) -> String {
     let view = view(harness);
-    view.selected.as_ref().map(|key| view.run.cell_name(key)).unwrap_or_default()
+    view.selected
+        .as_ref()
+        .map(|key| view.run.cell_name(key))
+        .unwrap_or_default()
 }
 
 /// Steps until a condition holds; leaves a picture behind and fails if it does not within 30 s.

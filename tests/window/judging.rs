@@ -10,7 +10,9 @@ use fill_audit::app::FillAuditApp;
 fn say(harness: &mut Harness<'static, FillAuditApp>, desk: &Desk, key: Key) {
     let before = desk.journal().lines().count();
     harness.key_press(key);
-    step_until(harness, "the journal has grown", |_| desk.journal().lines().count() > before);
+    step_until(harness, "the journal has grown", |_| {
+        desk.journal().lines().count() > before
+    });
     harness.run_steps(4);
 }
 
@@ -22,12 +24,16 @@ fn pass_and_reject_go_on_to_the_next_unreviewed_cell() {
     say(&mut harness, &desk, Key::P);
     assert_eq!(selected(&harness), "Q4_0_gs20");
     step_until(&mut harness, "the verdict is drawn", |harness| {
-        harness.query_by_label_contains("Q4_0_gs10, done, baseline, passed").is_some()
+        harness
+            .query_by_label_contains("Q4_0_gs10, done, baseline, passed")
+            .is_some()
     });
     say(&mut harness, &desk, Key::Num2);
     assert_eq!(selected(&harness), "Q4_0_gs30");
     step_until(&mut harness, "the reject is drawn", |harness| {
-        harness.query_by_label_contains("Q4_0_gs20, done, rejected: colour mismatch").is_some()
+        harness
+            .query_by_label_contains("Q4_0_gs20, done, rejected: colour mismatch")
+            .is_some()
     });
 }
 
@@ -69,7 +75,9 @@ fn a_verdict_survives_the_window() {
     drop(harness);
     let mut harness = desk.plain();
     step_until(&mut harness, "the journal is read", |harness| {
-        harness.query_by_label_contains("Q4_0_gs10, done, baseline, rejected").is_some()
+        harness
+            .query_by_label_contains("Q4_0_gs10, done, baseline, rejected")
+            .is_some()
     });
 }
 
@@ -84,9 +92,14 @@ fn letters_in_a_note_are_no_commands() {
     harness.key_press(Key::P);
     harness.run_steps(2);
     assert_eq!(selected(&harness), before);
-    assert_eq!(view(&harness).judging.progress(&view(&harness).run).passed, 0);
+    assert_eq!(
+        view(&harness).judging.progress(&view(&harness).run).passed,
+        0
+    );
     harness.get_by_label("Q8_0_gs2, done").click();
-    step_until(&mut harness, "the note is on disk", |_| desk.journal().contains("px 1 n"));
+    step_until(&mut harness, "the note is on disk", |_| {
+        desk.journal().contains("px 1 n")
+    });
 }
 
 #[test]
@@ -117,7 +130,11 @@ fn a_blind_comparison_hides_names_until_every_round_has_a_vote() {
         let shown: Vec<_> = harness.query_all_by_label_contains(hidden).collect();
         assert!(shown.is_empty(), "{hidden} is shown");
     }
-    let rounds = view(&harness).judging.blind.as_ref().map_or(0, |blind| blind.plan.rounds.len());
+    let rounds = view(&harness)
+        .judging
+        .blind
+        .as_ref()
+        .map_or(0, |blind| blind.plan.rounds.len());
     assert!(rounds >= 4, "three pairs and a repeated one, but {rounds}");
     for _ in 0..rounds {
         say(&mut harness, &desk, Key::Num1);
@@ -136,13 +153,19 @@ fn a_folder_that_cannot_be_written_keeps_verdicts_and_says_so() {
     std::fs::rename(&desk.run, &moved).expect("moved");
     harness.key_press(Key::X);
     step_until(&mut harness, "the message stays", |harness| {
-        harness.query_by_label_contains("verdicts are kept in memory").is_some()
+        harness
+            .query_by_label_contains("verdicts are kept in memory")
+            .is_some()
     });
     assert!(view(&harness).judging.unwritten > 0);
     std::fs::rename(&moved, &desk.run).expect("moved back");
-    step_until(&mut harness, "the verdict is on disk", |_| desk.journal().contains("Reject"));
+    step_until(&mut harness, "the verdict is on disk", |_| {
+        desk.journal().contains("Reject")
+    });
     step_until(&mut harness, "the message is gone", |harness| {
-        harness.query_by_label_contains("verdicts are kept in memory").is_none()
+        harness
+            .query_by_label_contains("verdicts are kept in memory")
+            .is_none()
     });
 }
 

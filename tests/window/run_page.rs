@@ -27,10 +27,18 @@ fn arrows_move_through_the_grid_and_enter_shows_one_cell() {
     assert_eq!(selected(&harness), "Q5_K_S_gs20");
     harness.key_press(Key::Enter);
     harness.run_steps(2);
-    assert!(harness.query_by_label_contains("full screen: Q5_K_S_gs20, done").is_some());
+    assert!(
+        harness
+            .query_by_label_contains("full screen: Q5_K_S_gs20, done")
+            .is_some()
+    );
     harness.key_press(Key::ArrowRight);
     harness.run_steps(2);
-    assert!(harness.query_by_label_contains("full screen: Q5_K_S_gs30, done").is_some());
+    assert!(
+        harness
+            .query_by_label_contains("full screen: Q5_K_S_gs30, done")
+            .is_some()
+    );
     harness.key_press(Key::Escape);
     harness.run_steps(2);
     assert!(harness.query_by_label_contains("full screen").is_none());
@@ -89,7 +97,9 @@ fn help_and_palette_know_every_command() {
     harness.run_steps(2);
     harness.key_press_modifiers(Modifiers::COMMAND | Modifiers::SHIFT, Key::P);
     harness.run_steps(3);
-    harness.get_by_label("Find a command").type_text("swap rows");
+    harness
+        .get_by_label("Find a command")
+        .type_text("swap rows");
     harness.run_steps(3);
     harness.key_press(Key::Enter);
     harness.run_steps(3);
@@ -99,7 +109,10 @@ fn help_and_palette_know_every_command() {
 
 #[test]
 fn pictures_of_the_run_page() {
-    for (name, size) in [("run_1280", vec2(1280.0, 800.0)), ("run_3840", vec2(3840.0, 2160.0))] {
+    for (name, size) in [
+        ("run_1280", vec2(1280.0, 800.0)),
+        ("run_3840", vec2(3840.0, 2160.0)),
+    ] {
         let desk = Desk::new();
         let mut harness = desk.rendered(size);
         keep_picture(&mut harness, name);

@@ -277,7 +277,7 @@ fn rows_of_band(
     width: usize,
 ) {
     let count = band.rows.len() / width;
-    let mut column_squared = vec![None; width];
+    let mut nearest = vec![FAR; width];
     let mut envelope = Vec::with_capacity(width);
     let rows = squared
         .chunks_exact_mut(width)
@@ -287,13 +287,13 @@ fn rows_of_band(
         .enumerate()
     {
         let (to_above, to_below) = ((y + 1) as u16, (count - y) as u16);
-        for (x, column) in column_squared.iter_mut().enumerate() {
-            let from_above = above[x].saturating_add(to_above);
-            let from_below = below[x].saturating_add(to_below);
-            let nearest = own[x].min(from_above).min(from_below);
-            *column = (nearest != FAR).then_some(i64::from(nearest) * i64::from(nearest));
+        let columns = own.iter().zip(above).zip(below);
+        for (nearest, ((&own, above), below)) in nearest.iter_mut().zip(columns) {
+            let from_above = above.saturating_add(to_above);
+            let from_below = below.saturating_add(to_below);
+            *nearest = own.min(from_above).min(from_below);
         }
-        lower_envelope(&column_squared, &mut envelope);
+        lower_envelope(&nearest, &mut envelope);
         write_row(squared, &envelope);
         for (block, squared) in blocks.iter_mut().zip(squared.chunks(WORD)) {
             let least = squared.iter().copied().min().unwrap_or(0);
@@ -311,31 +311,58 @@ struct Parabola {
     base: i64,
 }
 
-fn lower_envelope(bases: &[Option<i64>], envelope: &mut Vec<Parabola>) {
+/// The longest side at which all sums of the envelope fit into 32 bits, where divisions are quick.
+const SHORT_SIDE_PX: usize = 32_000;
+
+/// `nearest` is the distance along the column for each pixel of the row, [`FAR`] without any.
+fn lower_envelope(nearest: &[u16], envelope: &mut Vec<Parabola>) {
     envelope.clear();
-    let width = bases.len() as i64;
-    for (centre, &base) in (0_i64..).zip(bases) {
-        let Some(base) = base else { continue };
+    let width = nearest.len() as i64;
+    let is_short = nearest.len() <= SHORT_SIDE_PX;
+    let mut last = Parabola {
+        start: 0,
+        centre: -1,
+        base: 0,
+    };
+    for (centre, &distance) in (0_i64..).zip(nearest) {
+        if distance == FAR {
+            continue;
+        }
+        let base = i64::from(distance) * i64::from(distance);
         let mut start = 0;
-        while let Some(last) = envelope.last() {
+        while last.centre >= 0 {
             let at = |centre: i64, base: i64| (last.start - centre) * (last.start - centre) + base;
             if at(last.centre, last.base) > at(centre, base) {
-                envelope.pop();
+                last = envelope.pop().unwrap_or(Parabola {
+                    start: 0,
+                    centre: -1,
+                    base: 0,
+                });
                 continue;
             }
             // The last parabola is no higher at its own start, so the two cross at or after it.
-            let crossing = (centre * centre - last.centre * last.centre + base - last.base)
-                / (2 * (centre - last.centre));
-            start = crossing + 1;
+            let rise = centre * centre - last.centre * last.centre + base - last.base;
+            let run = 2 * (centre - last.centre);
+            start = 1 + if is_short && distance < SHORT_SIDE_PX as u16 {
+                i64::from(rise as u32 / run as u32)
+            } else {
+                rise / run
+            };
             break;
         }
         if start < width {
-            envelope.push(Parabola {
+            if last.centre >= 0 {
+                envelope.push(last);
+            }
+            last = Parabola {
                 start,
                 centre,
                 base,
-            });
+            };
         }
+    }
+    if last.centre >= 0 {
+        envelope.push(last);
     }
 }
 

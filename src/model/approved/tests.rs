@@ -122,30 +122,14 @@ fn a_staged_file_is_commented_and_reads_back() {
 }
 
 #[test]
-fn every_value_line_but_plain_names_has_a_comment() {
+fn every_value_has_a_comment() {
     let settings = ApprovedSettings::parse(EXAMPLE, "example.toml").unwrap();
-    let self_evident = [
-        "approved_by",
-        "run",
-        "session",
-        "reason",
-        "because",
-        "file",
-        "note",
-        "guidance_scale",
-        "num_inference_steps",
-        "quant",
-    ];
     for line in settings
         .to_toml()
         .lines()
         .filter(|line| line.contains(" = "))
     {
-        let key = line.split(" = ").next().unwrap();
-        assert!(
-            line.contains("  # ") || self_evident.contains(&key),
-            "{line}"
-        );
+        assert!(line.contains("  # "), "{line}");
     }
 }
 
@@ -356,11 +340,7 @@ fn nothing_is_staged_until_every_reason_is_answered_with_words() {
     }
     let because = Overrides::from([(ReasonCode::GpuNotProduction, " a trial ".to_owned())]);
     let staged = made.stage(&because).unwrap();
-    assert!(
-        staged
-            .text()
-            .contains("reason = \"gpu_not_production\"\nbecause = \"a trial\"\n")
-    );
+    assert!(staged.text().contains("because = \"a trial\""));
     assert_eq!(made.preview(&because), staged.text());
     let Action::Approved {
         overrides, sha256, ..
@@ -426,8 +406,11 @@ fn the_current_file_is_what_is_replaced_and_a_broken_one_is_left_alone() {
     let staged = made.stage(&Overrides::new()).unwrap();
     let replaces = &staged.settings().replaces;
     assert_eq!(
-        (replaces.quant.as_str(), replaces.guidance_scale.value()),
-        ("Q5_K_S", 4.0)
+        (
+            replaces.quant.as_str(),
+            replaces.guidance_scale.to_string().as_str()
+        ),
+        ("Q5_K_S", "4")
     );
     assert_eq!(staged.current_from().unwrap().compact(), "20261121T101500Z");
     let changed: Vec<String> = staged
@@ -526,7 +509,7 @@ fn a_file_that_says_otherwise_than_its_run_is_found_out() {
 fn what_is_not_understood_is_refused_with_file_and_line() {
     let cases = [
         (EXAMPLE.replace("schema = 1", "schema = 2"), "newer"),
-        (EXAMPLE.replace("open_px", "opening_px"), "line 22"),
+        (EXAMPLE.replace("open_px", "opening_px"), "line 23"),
         (
             EXAMPLE.replace("quant = \"Q5_K_S\"", "quant = \"../x\""),
             "a quant is",

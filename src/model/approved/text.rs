@@ -8,12 +8,8 @@ use std::fmt::Write as _;
 const COMMENT_COLUMN: usize = 46;
 
 fn line(text: &mut String, body: &str, comment: &str) {
-    if comment.is_empty() {
-        let _ = writeln!(text, "{body}");
-    } else {
-        let pad = COMMENT_COLUMN.saturating_sub(body.chars().count()).max(2);
-        let _ = writeln!(text, "{body}{:pad$}# {comment}", "");
-    }
+    let pad = COMMENT_COLUMN.saturating_sub(body.chars().count()).max(2);
+    let _ = writeln!(text, "{body}{:pad$}# {comment}", "");
 }
 
 fn known(text: &mut String, key: &str, value: Option<String>, comment: &str) {
@@ -101,12 +97,12 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
         text_of(&model.repository),
         "of the transformer",
     );
-    known(out, "file", text_of(&model.file), "");
+    known(out, "file", text_of(&model.file), "the transformer there");
     known(out, "sha256", text_of(&model.sha256), "of that file");
     line(
         out,
         &format!("quant = {}", quoted(model.quant.as_str())),
-        "dequantized exactly before multiplying",
+        "quantization of the transformer",
     );
     known(
         out,
@@ -123,12 +119,12 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
             "guidance_scale = {}",
             decimal(inference.guidance_scale.value())
         ),
-        "",
+        "as it is fed to the guidance embedding",
     );
     line(
         out,
         &format!("num_inference_steps = {}", inference.num_inference_steps),
-        "",
+        "denoising steps",
     );
     known(
         out,
@@ -178,13 +174,21 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
             &format!("min_component_px = {}", mask.min_component_px),
             "smaller components are dropped",
         );
-        line(out, &format!("close_px = {}", single(mask.close_px)), "");
+        line(
+            out,
+            &format!("close_px = {}", single(mask.close_px)),
+            "closes gaps",
+        );
         line(
             out,
             &format!("open_px = {}", single(mask.open_px)),
-            "then small components are dropped again",
+            "drops thin parts; small components go again",
         );
-        line(out, &format!("dilate_px = {}", single(mask.dilate_px)), "");
+        line(
+            out,
+            &format!("dilate_px = {}", single(mask.dilate_px)),
+            "grown last; the model is given this mask",
+        );
         line(
             out,
             &format!("max_coverage = {}", coverage(mask.max_coverage)),
@@ -203,19 +207,23 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
     line(
         out,
         &format!("approved_by = {}", quoted(&approval.approved_by)),
-        "",
+        "the reviewer",
     );
     line(
         out,
         &format!("approved_at = {}", approval.approved_at.whole_seconds()),
         "UTC",
     );
-    line(out, &format!("run = {}", quoted(approval.run.as_str())), "");
+    line(
+        out,
+        &format!("run = {}", quoted(approval.run.as_str())),
+        "that the picture is from",
+    );
     known(
         out,
         "session",
         approval.session.as_ref().map(|id| quoted(id.as_str())),
-        "",
+        "that was filled",
     );
     line(
         out,
@@ -260,7 +268,11 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
         ),
         "on this cell",
     );
-    line(out, &format!("note = {}", quoted(&approval.note)), "");
+    line(
+        out,
+        &format!("note = {}", quoted(&approval.note)),
+        "the reviewer's",
+    );
     for one in &approval.overrides {
         out.push('\n');
         line(
@@ -268,8 +280,16 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
             "[[approval.override]]",
             "one for each reason that held it back",
         );
-        line(out, &format!("reason = {}", quoted(one.reason.code())), "");
-        line(out, &format!("because = {}", quoted(&one.because)), "");
+        line(
+            out,
+            &format!("reason = {}", quoted(one.reason.code())),
+            "what held it back",
+        );
+        line(
+            out,
+            &format!("because = {}", quoted(&one.because)),
+            "why it was approved all the same",
+        );
     }
 
     let replaces = &settings.replaces;
@@ -282,7 +302,7 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
     line(
         out,
         &format!("quant = {}", quoted(replaces.quant.as_str())),
-        "",
+        "of the transformer",
     );
     line(
         out,
@@ -290,12 +310,12 @@ pub(super) fn write(settings: &ApprovedSettings) -> String {
             "guidance_scale = {}",
             decimal(replaces.guidance_scale.value())
         ),
-        "",
+        "as above",
     );
     line(
         out,
         &format!("num_inference_steps = {}", replaces.num_inference_steps),
-        "",
+        "as above",
     );
     text
 }

@@ -34,7 +34,7 @@ pub(crate) fn l4() -> Environment {
     }
 }
 
-/// Q4_0, Q5_K_S, Q8_0 × guidance 4, 10, 30: nothing done yet.
+/// `Q4_0`, `Q5_K_S`, `Q8_0` × guidance 4, 10, 30: nothing done yet.
 pub(crate) fn run() -> Run {
     let weights = |quant: &str, digit| WeightsFile {
         quant: Some(crate::model::cell::Quant::new(quant).unwrap()),

@@ -318,7 +318,7 @@ fn filters_hold_together_and_times_sort() {
     // 40.5 and 41.5 s are within 41.5 s.
     let fast = Filter::FastEnough { wall_secs: 41.5 };
     assert_eq!(
-        chosen(&[fast.clone()], SortBy::Key),
+        chosen(std::slice::from_ref(&fast), SortBy::Key),
         [cell("Q4_0_gs4"), cell("Q4_0_gs10")]
     );
     assert_eq!(

@@ -2,7 +2,10 @@
 
 use super::gguf_writer::{Entry, copied, gguf};
 use super::{bundle, go_on, inputs, params, pipeline, prepare};
-use crate::pipeline::{FillEvent, FillInputs, PipelineError, Precision, Stage};
+use crate::pipeline::{
+    ComputeDevice, EmbeddingCache, FillEvent, FillInputs, HashCache, MatmulPath, PipelineError,
+    Precision, PromptEmbedding, Stage, accelerations,
+};
 use image::GrayImage;
 use std::ops::ControlFlow;
 
@@ -189,4 +192,113 @@ fn bfloat16_fills_near_float32_given_the_same_noise() {
     assert!(difference > 0.0 && difference < 4.0, "{difference} levels");
     let difference = mean(&rounded, &tiled);
     assert!(difference < 1.0, "{difference} levels");
+}
+
+#[test]
+fn embeddings_come_from_the_cache_until_an_encoder_changes() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = EmbeddingCache::at(&dir.path().join("embeddings"));
+    let mut hashes = HashCache::in_memory();
+    let prompts = ["grass".to_owned(), "wood floor".to_owned()];
+    let mut first = pipeline(|_| {});
+    let made = first
+        .encode_prompts_cached(&prompts, &cache, &mut hashes, &mut go_on)
+        .unwrap();
+    let values = |e: &PromptEmbedding| {
+        (
+            e.prompt().to_owned(),
+            e.clip_ids().to_vec(),
+            e.t5_ids().to_vec(),
+            e.token_values().unwrap(),
+            e.pooled_values().unwrap(),
+        )
+    };
+    // Found ones do not wake the encoders, and so keep a loaded transformer.
+    let mut stages = 0;
+    let mut second = pipeline(|_| {});
+    second.load(&bundle().join(TINY), &mut go_on).unwrap();
+    let found = second
+        .encode_prompts_cached(&prompts, &cache, &mut hashes, &mut |event| {
+            stages += usize::from(matches!(event, FillEvent::Stage(_)));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    assert_eq!(stages, 0);
+    assert_eq!(
+        found.iter().map(values).collect::<Vec<_>>(),
+        made.iter().map(values).collect::<Vec<_>>()
+    );
+    let conditioning = second.encode_image(&inputs(32, 32), &mut go_on).unwrap();
+    second
+        .fill(&found[0], &conditioning, &params(1), &mut go_on)
+        .unwrap();
+
+    // Another number of tokens is another embedding; so is what was damaged.
+    let count = |change: &dyn Fn(&mut crate::pipeline::PipelineOptions)| {
+        let mut stages = 0;
+        let mut other = pipeline(change);
+        other
+            .encode_prompts_cached(
+                &prompts,
+                &cache,
+                &mut HashCache::in_memory(),
+                &mut |event| {
+                    stages += usize::from(matches!(event, FillEvent::Stage(_)));
+                    ControlFlow::Continue(())
+                },
+            )
+            .unwrap();
+        stages
+    };
+    assert_eq!(count(&|options| options.t5_tokens = Some(20)), 1);
+    assert_eq!(count(&|_| {}), 0);
+    for entry in std::fs::read_dir(dir.path().join("embeddings")).unwrap() {
+        std::fs::write(entry.unwrap().path(), b"damaged").unwrap();
+    }
+    assert_eq!(count(&|_| {}), 1);
+}
+
+#[test]
+fn the_memory_plan_of_the_fixture_is_small_and_grows_with_the_picture() {
+    let pipeline = pipeline(|_| {});
+    let peak = |side| {
+        let plan = pipeline
+            .memory_plan(&bundle().join(TINY), side, side)
+            .unwrap();
+        plan.check(1 << 40).unwrap();
+        plan.peak_bytes()
+    };
+    assert!(peak(64) < 400 << 20, "{}", peak(64));
+    assert!(peak(1024) > peak(64));
+    let error = pipeline
+        .memory_plan(&bundle().join(TINY), 1024, 1024)
+        .unwrap()
+        .check(1 << 20)
+        .unwrap_err();
+    assert!(matches!(error, PipelineError::OutOfMemory(_)), "{error}");
+}
+
+#[test]
+fn the_acceleration_report_changes_with_the_path_that_ran() {
+    let report = |matmul, dense_budget_bytes| {
+        let mut options = crate::pipeline::PipelineOptions::for_device(ComputeDevice::Cpu);
+        let mut pipeline = pipeline(|options| {
+            options.matmul = matmul;
+            options.dense_budget_bytes = dense_budget_bytes;
+        });
+        (options.matmul, options.dense_budget_bytes) = (matmul, dense_budget_bytes);
+        let (prompt, conditioning) = prepare(&mut pipeline);
+        pipeline.load(&bundle().join(TINY), &mut go_on).unwrap();
+        let output = pipeline.fill(&prompt, &conditioning, &params(1), &mut go_on);
+        let list = accelerations(ComputeDevice::Cpu, &options, output.unwrap().matmuls);
+        assert!(
+            !list.iter().any(crate::pipeline::Acceleration::fell_back),
+            "{list:#?}"
+        );
+        let seen: Vec<bool> = list.iter().take(3).map(|a| a.seen > 0).collect();
+        seen
+    };
+    assert_eq!(report(MatmulPath::Exact, u64::MAX), [true, false, false]);
+    assert_eq!(report(MatmulPath::Exact, 0), [false, true, false]);
+    assert_eq!(report(MatmulPath::Integer, 0), [false, true, true]);
 }

@@ -54,10 +54,11 @@ impl MaskField {
         let small = inference_mask(raw, region_of(region), inference_size)?;
         let mask = process(&small, recipe);
         let field = DistanceField::to_white(&mask.cleaned);
-        let (size, distance_px) = laid_over(&field, region, raw.dimensions());
+        let layout = Layout::new(inference_size, region, raw.dimensions());
+        let distance_px = layout.lay(&field.distance_f32(), f32::INFINITY);
         let scale = f64::from(region.width) / f64::from(inference_size.0.max(1));
         Ok(Self {
-            size,
+            size: layout.size,
             distance_px,
             mask_box: mask_box(&mask, region, inference_size),
             original_px_per_inference_px: scale,
@@ -102,63 +103,58 @@ pub fn inference_mask(
     Ok(resize_area(&part.to_image(), width, height))
 }
 
-/// The distances over a picture of `image_size`, infinite outside `region`. At the density of the
-/// inference pixels, or coarser where that would be too many.
-fn laid_over(
-    field: &DistanceField,
-    region: PixelBox,
-    image_size: (u32, u32),
-) -> ([u32; 2], Vec<f32>) {
-    let (inner_width, inner_height) = field.size();
-    let distances = field.distance_f32();
-    if (region.x, region.y, region.width, region.height) == (0, 0, image_size.0, image_size.1) {
-        return ([inner_width, inner_height], distances);
+/// Where the pixels of a part of a picture come to lie in a field over the whole picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layout {
+    /// Texels across and down.
+    pub size: [u32; 2],
+    columns: Vec<Option<usize>>,
+    rows: Vec<Option<usize>>,
+    inner_width: usize,
+}
+
+impl Layout {
+    /// A field over a picture of `image_size` for what was inferred of it at `inner` pixels: at the
+    /// density of the inference pixels, or coarser where that would be too many.
+    pub fn new(inner: (u32, u32), region: PixelBox, image_size: (u32, u32)) -> Self {
+        let density = [
+            f64::from(inner.0) / f64::from(region.width.max(1)),
+            f64::from(inner.1) / f64::from(region.height.max(1)),
+        ];
+        let sides = [f64::from(image_size.0) * density[0], f64::from(image_size.1) * density[1]];
+        let coarser = (f64::from(MAX_FIELD_SIDE) / sides[0].max(sides[1])).min(1.0);
+        let size = sides.map(|side| ((side * coarser).round() as u32).max(1));
+        // The inference pixel under the centre of each texel; none outside the region.
+        let along = |texels: u32, image: u32, start: u32, length: u32, inner: u32| {
+            (0..texels)
+                .map(|texel| {
+                    let pos_in_image =
+                        (f64::from(texel) + 0.5) * f64::from(image) / f64::from(texels);
+                    let at = (pos_in_image - f64::from(start)) * f64::from(inner) / f64::from(length);
+                    (at >= 0.0 && at < f64::from(inner)).then_some(at as usize)
+                })
+                .collect()
+        };
+        Self {
+            size,
+            columns: along(size[0], image_size.0, region.x, region.width, inner.0),
+            rows: along(size[1], image_size.1, region.y, region.height, inner.1),
+            inner_width: inner.0 as usize,
+        }
     }
-    let density = [
-        f64::from(inner_width) / f64::from(region.width.max(1)),
-        f64::from(inner_height) / f64::from(region.height.max(1)),
-    ];
-    let sides = [
-        f64::from(image_size.0) * density[0],
-        f64::from(image_size.1) * density[1],
-    ];
-    let coarser = (f64::from(MAX_FIELD_SIDE) / sides[0].max(sides[1])).min(1.0);
-    let size = sides.map(|side| ((side * coarser).round() as u32).max(1));
-    // The inference pixel under the centre of each texel; none outside the region.
-    let inner = |texel: u32, texels: u32, image: u32, start: u32, length: u32, inner: u32| {
-        let pos_in_image = (f64::from(texel) + 0.5) * f64::from(image) / f64::from(texels);
-        let at = (pos_in_image - f64::from(start)) * f64::from(inner) / f64::from(length);
-        (at >= 0.0 && at < f64::from(inner)).then_some(at as usize)
-    };
-    let columns: Vec<Option<usize>> = (0..size[0])
-        .map(|x| {
-            inner(
-                x,
-                size[0],
-                image_size.0,
-                region.x,
-                region.width,
-                inner_width,
-            )
-        })
-        .collect();
-    let mut placed = Vec::with_capacity(size[0] as usize * size[1] as usize);
-    for y in 0..size[1] {
-        let row = inner(
-            y,
-            size[1],
-            image_size.1,
-            region.y,
-            region.height,
-            inner_height,
-        )
-        .and_then(|row| distances.get(row * inner_width as usize..));
-        placed.extend(columns.iter().map(|column| match (row, column) {
-            (Some(row), Some(column)) => row.get(*column).copied().unwrap_or(f32::INFINITY),
-            _ => f32::INFINITY,
-        }));
+
+    /// Values of the inference pixels, laid over the picture; `outside` where nothing was inferred.
+    pub fn lay<T: Copy>(&self, values: &[T], outside: T) -> Vec<T> {
+        let mut placed = Vec::with_capacity(self.rows.len() * self.columns.len());
+        for row in &self.rows {
+            let row = row.and_then(|row| values.get(row * self.inner_width..));
+            placed.extend(self.columns.iter().map(|column| match (row, column) {
+                (Some(row), Some(column)) => row.get(*column).copied().unwrap_or(outside),
+                _ => outside,
+            }));
+        }
+        placed
     }
-    (size, placed)
 }
 
 fn mask_box(mask: &ProcessedMask, region: PixelBox, (width, height): (u32, u32)) -> PixelBox {

@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use google_cloud_auth::credentials::{
-    Builder as DefaultBuilder, Credentials, anonymous, impersonated, service_account, user_account,
+    Builder as DefaultBuilder, Credentials, anonymous, external_account, impersonated,
+    service_account, user_account,
 };
 use google_cloud_auth::signer::Signer;
 use serde_json::Value;
@@ -158,7 +159,7 @@ pub async fn find(
         let credentials = DefaultBuilder::default()
             .with_scopes([SCOPE])
             .build()
-            .map_err(|_| auth(words, "the client refuses it"))?;
+            .map_err(|_unsaid| auth(words, "the client refuses it"))?;
         let signer = DefaultBuilder::default().build_signer().ok();
         let signer = signer.map(|s| (s, LinkKind::SignBlob));
         return Ok(Identity {
@@ -222,18 +223,14 @@ async fn from_json(json: &Value, place: &str) -> Result<Identity> {
                 words: format!("an impersonated service account ({place})"),
             })
         }
-        "external_account" => {
-            // Only the default builder takes these, and it reads the same file from its variable.
-            let credentials = DefaultBuilder::default()
+        "external_account" => Ok(Identity {
+            credentials: external_account::Builder::new(json.clone())
                 .with_scopes(scopes)
                 .build()
-                .map_err(refused)?;
-            Ok(Identity {
-                credentials,
-                signer: None,
-                words: format!("workload identity ({place})"),
-            })
-        }
+                .map_err(refused)?,
+            signer: None,
+            words: format!("workload identity ({place})"),
+        }),
         other => Err(auth(
             place,
             &format!("has the type {other:?}, which is not known"),
@@ -263,10 +260,10 @@ async fn own_identity(json: &Value, place: &str) -> Result<Identity> {
     signer
         .sign("fill-audit")
         .await
-        .map_err(|_| auth(place, "its private key cannot sign"))?;
+        .map_err(|_unsaid| auth(place, "its private key cannot sign"))?;
     let credentials = builder()
         .build()
-        .map_err(|_| auth(place, "the client refuses it"))?;
+        .map_err(|_unsaid| auth(place, "the client refuses it"))?;
     let email = json
         .get("client_email")
         .and_then(Value::as_str)

@@ -1,6 +1,7 @@
 //! What the client crate and `reqwest` report, told apart by what the reader has to do about it.
 
 use std::error::Error;
+use std::io::ErrorKind as K;
 use std::time::Duration;
 
 use google_cloud_gax::error::{CredentialsError, Error as GaxError};
@@ -63,7 +64,6 @@ fn from_known(error: &(dyn Error + 'static), place: &str) -> Option<StorageError
         }
     }
     let io = error.downcast_ref::<std::io::Error>()?;
-    use std::io::ErrorKind as K;
     Some(match io.kind() {
         K::ConnectionRefused | K::HostUnreachable | K::NetworkUnreachable | K::NetworkDown => {
             offline(place, &io.to_string())

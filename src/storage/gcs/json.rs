@@ -119,7 +119,7 @@ impl Gcs {
             .unwrap_or_default();
         jiff::fmt::rfc2822::parse(date)
             .map(|zoned| zoned.timestamp().into())
-            .map_err(|_| StorageError::Corrupt {
+            .map_err(|_unreadable| StorageError::Corrupt {
                 place,
                 detail: format!("unreadable Date header {date:?}"),
             })
@@ -143,7 +143,7 @@ impl Gcs {
         let place = "public access";
         let answer = tokio::time::timeout(self.limits.idle, self.http.head(url).send())
             .await
-            .map_err(|_| errors::transient(place, "no answer in time"))?
+            .map_err(|_elapsed| errors::transient(place, "no answer in time"))?
             .map_err(|e| errors::from_reqwest(&e, place))?;
         Ok(answer.status().as_u16() == 200)
     }
@@ -157,7 +157,7 @@ impl Gcs {
         let request = self.http.get(url).header("range", "bytes=0-0").send();
         let answer = tokio::time::timeout(self.limits.idle, request)
             .await
-            .map_err(|_| errors::transient(place, "no answer in time"))?
+            .map_err(|_elapsed| errors::transient(place, "no answer in time"))?
             .map_err(|e| errors::from_reqwest(&e, place))?;
         let status = answer.status().as_u16();
         if matches!(status, 200 | 206 | 416) {
@@ -185,7 +185,7 @@ impl Gcs {
                 let once = self.call_once(method.clone(), url, params, place);
                 let result = tokio::time::timeout(self.limits.idle, once)
                     .await
-                    .unwrap_or_else(|_| Err(errors::transient(place, "no answer in time")));
+                    .unwrap_or_else(|_elapsed| Err(errors::transient(place, "no answer in time")));
                 match result {
                     // The first attempt may have deleted it before its answer was lost.
                     Err(StorageError::NotFound { .. })
@@ -218,7 +218,7 @@ impl Gcs {
             reqwest::Url::parse_with_params(url, params)
         }
         .map_err(wrong_url)?;
-        let headers = match self.identity.credentials.headers(Default::default()).await {
+        let headers = match self.identity.credentials.headers(empty()).await {
             Ok(CacheableResource::New { data, .. }) => data,
             Ok(CacheableResource::NotModified) => HeaderMap::new(),
             Err(error) => return Err(errors::from_crate(&error, place)),
@@ -244,6 +244,11 @@ impl Gcs {
     }
 }
 
+/// The client crate wants an `http::Extensions` and does not export the type.
+fn empty<T: Default>() -> T {
+    T::default()
+}
+
 impl WireObject {
     fn into_meta(self, name: ObjectName, place: &str) -> Result<ObjectMeta> {
         let wrong = |what: &str, value: &str| StorageError::Corrupt {
@@ -260,7 +265,10 @@ impl WireObject {
             .and_then(|t| t.parse::<jiff::Timestamp>().ok())
             .map_or(0, jiff::Timestamp::as_second);
         Ok(ObjectMeta {
-            size_bytes: self.size.parse().map_err(|_| wrong("size", &self.size))?,
+            size_bytes: self
+                .size
+                .parse()
+                .map_err(|_unreadable| wrong("size", &self.size))?,
             generation: self
                 .generation
                 .parse()

@@ -43,16 +43,16 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Short ones, for tests against a faulty server on loopback.
+    /// Short ones, for tests against a faulty server on loopback; long enough for a busy machine.
     pub fn for_tests() -> Self {
         Self {
-            connect: Duration::from_millis(500),
-            idle: Duration::from_millis(400),
-            total: Duration::from_secs(3),
+            connect: Duration::from_secs(2),
+            idle: Duration::from_millis(1500),
+            total: Duration::from_secs(8),
             attempts: 4,
-            backoff: Duration::from_millis(30),
-            speed_window: Duration::from_millis(600),
-            slowest_bytes_per_sec: 20_000,
+            backoff: Duration::from_millis(50),
+            speed_window: Duration::from_millis(1500),
+            slowest_bytes_per_sec: 8000,
             slowest_upload_bytes_per_sec: 1_000_000,
             resumable_bytes: 8 << 20,
         }

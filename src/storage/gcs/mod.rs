@@ -32,9 +32,9 @@ pub use limits::Limits;
 /// Where Google's own service answers.
 pub const GOOGLE_ENDPOINT: &str = "https://storage.googleapis.com";
 /// Longest life of a link signed with an account's own key, as the audit's reports promise it.
-pub const OWN_KEY_LIFETIME: Duration = Duration::from_secs(72 * 3600);
+pub const OWN_KEY_LIFETIME: Duration = Duration::from_hours(72);
 /// Longest life of a link signed through `signBlob` (the key that Google uses is rotated).
-pub const SIGN_BLOB_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+pub const SIGN_BLOB_LIFETIME: Duration = Duration::from_hours(12);
 
 /// A Google Cloud Storage bucket.
 #[derive(Debug)]
@@ -65,6 +65,9 @@ impl Gcs {
         limits: Limits,
     ) -> Result<Self> {
         let bucket = check_bucket(bucket)?;
+        // Two providers are compiled in (another dependency brings its own), so that one must be chosen or
+        // the first TLS connection panics. An error only says that someone has chosen already.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let storage = Storage::builder()
             .with_endpoint(endpoint)
             .with_credentials(identity.credentials.clone())

@@ -116,7 +116,7 @@ impl Gcs {
             .compute_crc32c(false) // ours covers resumed reads too, and cannot be skipped by a header
             .with_retry_policy(NeverRetry)
             .send();
-        let mut answer = self.within_idle(request, place).await?;
+        let mut answer = self.within_idle(Box::pin(request), place).await?;
         let mut window = (Instant::now(), transfer.have_bytes);
         while let Some(chunk) = self.next_chunk(&mut answer, place).await? {
             let len = chunk.len() as u64;
@@ -174,7 +174,7 @@ impl Gcs {
                 .set_read_range(ReadRange::segment(offset, len))
                 .with_retry_policy(NeverRetry)
                 .send();
-            let mut answer = self.within_idle(request, place).await?;
+            let mut answer = self.within_idle(Box::pin(request), place).await?;
             let mut bytes = Vec::new();
             while let Some(chunk) = self.next_chunk(&mut answer, place).await? {
                 bytes.extend_from_slice(&chunk);

@@ -81,7 +81,7 @@ impl Gcs {
             } else {
                 std::time::Duration::ZERO
             };
-        let object = match tokio::time::timeout(limit, request.send_unbuffered()).await {
+        let object = match tokio::time::timeout(limit, Box::pin(request.send_unbuffered())).await {
             Err(_) => {
                 let words = format!("the upload of {size_bytes} bytes did not end in {limit:.1?}");
                 return Err(errors::transient(place, &words));

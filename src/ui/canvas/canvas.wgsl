@@ -9,6 +9,8 @@ struct Cell {
     to_image: vec4f,
     // The part of image space that this piece covers: min, max.
     region: vec4f,
+    // The picture's place in image space: min, max. Around it is neutral grey.
+    covers: vec4f,
     base_map: vec4f,
     reference_map: vec4f,
     field_map: vec4f,
@@ -28,6 +30,7 @@ struct Cell {
 // What a pipeline can do; drivers that run both sides of a branch are spared what is not asked for.
 override with_difference: bool = true;
 override with_mask: bool = true;
+override with_outlines: bool = true;
 override with_adjustment: bool = true;
 
 const PLAIN = 0u;
@@ -313,10 +316,18 @@ fn overlaid(color: vec3f, p: vec2f, at: vec2f) -> vec3f {
         }
         return c;
     }
+    if !with_outlines {
+        return c;
+    }
     let line = edges(p, here.x);
     if overlay == OVERLAY_RING && here.x > 0.0 && is_grown(here.x) {
         // Two tones again: the dark stripes show on white, the coloured ones on black.
         c = mix(c, select(BLACK, RING_COLOR, stripes(at, 8.0)), select(0.35, strength, stripes(at, 8.0)));
+    }
+    if overlay == OVERLAY_RING && here.y > 0.5 && !is_grown(here.x) {
+        // Where the field knows the raw mask: what clean-up dropped, or uncovered and growing did not cover.
+        let lost = select(LOST_COLOR, SPECK_COLOR, here.y > 1.5);
+        c = mix(c, select(BLACK, lost, stripes(at, 6.0)), 0.8);
     }
     // The grown outline is dashed, the original one solid and on top.
     if line.grown == 2u {
@@ -346,8 +357,14 @@ fn token_lines(color: vec3f, p: vec2f, at: vec2f) -> vec3f {
     return color;
 }
 
+// The same as `SURROUND` in cell.rs.
+const SURROUND = vec3f(64.0 / 255.0);
+
 fn painted(at: vec2f) -> vec3f {
     let p = at * cell.to_image.xy + cell.to_image.zw;
+    if any(p < cell.covers.xy) || any(p >= cell.covers.zw) {
+        return SURROUND;
+    }
     let mode = cell.choice.x;
     let base = pick(base_image, cell.base_map, cell.levels.x, p);
     var shown = base;

@@ -68,8 +68,10 @@ pub fn paint_cell(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &mut
     if !painter.clip_rect().is_positive() {
         return;
     }
-    painter.rect_filled(rect, 0.0, SURROUND);
-    let say = |text: &str, color| message_ui(&painter, rect, text, color);
+    let say = |text: &str, color| {
+        painter.rect_filled(rect, 0.0, SURROUND);
+        message_ui(&painter, rect, text, color);
+    };
     if let ImageStatus::Failed(reason) = canvas.status(paint.image) {
         say(reason, WARNING);
         return;
@@ -105,6 +107,10 @@ pub fn paint_cell(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &mut
         return;
     }
     let pieces = pieces(paint, &map, &base, &second, field);
+    if pieces.len() != 1 {
+        // One piece alone fills the cell by itself: a shape less to draw.
+        painter.rect_filled(rect, 0.0, SURROUND);
+    }
     if !pieces.is_empty() {
         let callback = CellCallback::new(pieces);
         painter.add(egui_wgpu::Callback::new_paint_callback(rect, callback));

@@ -22,6 +22,7 @@ use super::pixels::Level;
 pub(super) struct PieceUniform {
     pub to_image: [f32; 4],
     pub region: [f32; 4],
+    pub covers: [f32; 4],
     pub base_map: [f32; 4],
     pub reference_map: [f32; 4],
     pub field_map: [f32; 4],
@@ -215,35 +216,48 @@ impl Gpu {
 
 /// What a pipeline can do beyond showing and wiping: the names are the shader's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the shader"
+)]
 struct Abilities {
     difference: bool,
     mask: bool,
+    outlines: bool,
     adjustment: bool,
 }
 
 /// From the least to the most; the last can do everything.
-const VARIANTS: [Abilities; 4] = [
-    Abilities {
+const VARIANTS: [Abilities; 5] = {
+    let plain = Abilities {
         difference: false,
         mask: false,
+        outlines: false,
         adjustment: false,
-    },
-    Abilities {
-        difference: true,
-        mask: false,
-        adjustment: false,
-    },
-    Abilities {
-        difference: false,
-        mask: true,
-        adjustment: false,
-    },
-    Abilities {
-        difference: true,
-        mask: true,
-        adjustment: true,
-    },
-];
+    };
+    [
+        plain,
+        Abilities {
+            difference: true,
+            ..plain
+        },
+        Abilities {
+            mask: true,
+            ..plain
+        },
+        Abilities {
+            mask: true,
+            outlines: true,
+            ..plain
+        },
+        Abilities {
+            difference: true,
+            mask: true,
+            outlines: true,
+            adjustment: true,
+        },
+    ]
+};
 
 impl PieceUniform {
     /// The pipeline that can do just what this piece asks for.
@@ -251,11 +265,15 @@ impl PieceUniform {
         let [mode, _, overlay, channel] = self.choice;
         let difference = mode == 2;
         let mask = mode > 2 || overlay != 0 || self.levels[3] > 0.0;
+        let outlines = overlay == 1 || overlay == 3;
         let adjustment = channel != 0 || self.params[3].to_bits() != 1.0_f32.to_bits();
         VARIANTS
             .iter()
             .position(|can| {
-                can.difference >= difference && can.mask >= mask && can.adjustment >= adjustment
+                can.difference >= difference
+                    && can.mask >= mask
+                    && can.outlines >= outlines
+                    && can.adjustment >= adjustment
             })
             .unwrap_or(VARIANTS.len() - 1)
     }
@@ -323,6 +341,7 @@ impl Painter {
             let constants = [
                 ("with_difference", f64::from(u8::from(can.difference))),
                 ("with_mask", f64::from(u8::from(can.mask))),
+                ("with_outlines", f64::from(u8::from(can.outlines))),
                 ("with_adjustment", f64::from(u8::from(can.adjustment))),
             ];
             device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {

@@ -38,6 +38,8 @@
 //! }
 //! ```
 //!
+//! Labels go after all pictures, not between them: egui then draws them in one go.
+//!
 //! Pictures come from [`Canvas::image`] by their [`ImageSource`]; they are decoded in the background,
 //! visible ones first, and kept under a byte budget. Without a GPU the cells still have their names and
 //! say what failed; only the pictures are missing.
@@ -77,7 +79,7 @@ use self::{
 pub struct CanvasOptions {
     /// Bytes of textures and pixels; 1 GiB unless the user says otherwise.
     pub budget_bytes: u64,
-    /// Bytes handed to the GPU per frame, so that none is late; 8 MiB by default.
+    /// Bytes handed to the GPU per frame, so that none is late; 4 MiB by default.
     pub upload_bytes_per_frame: u64,
     /// Threads that decode; by default one less than there are processors, from 1 to 6.
     pub threads: usize,
@@ -95,7 +97,7 @@ impl Default for CanvasOptions {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             budget_bytes: 1 << 30,
-            upload_bytes_per_frame: 8 << 20,
+            upload_bytes_per_frame: 4 << 20,
             threads: (processors - 1).clamp(1, 6),
             max_whole_px: 3072,
             tile_folder: None,

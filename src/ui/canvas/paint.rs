@@ -223,7 +223,8 @@ impl Patch {
     }
 }
 
-/// The pieces of one cell: every patch of the picture, cut by every patch of the reference.
+/// The pieces of one cell: every patch of the picture, cut by every patch of the reference. A single
+/// piece fills the cell, with what surrounds the picture; several leave that to the caller.
 pub(super) fn pieces(
     paint: &CellPaint,
     map: &CellMap,
@@ -233,20 +234,26 @@ pub(super) fn pieces(
 ) -> Vec<Piece> {
     let common = common_uniform(paint, map, field);
     let visible = map.visible();
+    let fills_cell = base.len() == 1 && reference.len() <= 1;
     let mut pieces = Vec::with_capacity(base.len());
     let mut add = |base: &Patch, reference: Option<&Patch>| {
-        let mut region = base.covers.intersection(&visible);
+        let mut covers = base.covers;
         if let Some(reference) = reference {
-            region = region.intersection(&reference.covers);
+            covers = covers.intersection(&reference.covers);
         }
+        let region = if fills_cell {
+            visible
+        } else {
+            covers.intersection(&visible)
+        };
         if region.is_empty() {
             return;
         }
         let zoom = map.zoom();
         pieces.push(Piece {
             uniform: PieceUniform {
-                region: [region.min[0], region.min[1], region.max[0], region.max[1]]
-                    .map(|v| v as f32),
+                region: corners(&region),
+                covers: corners(&covers),
                 base_map: base.map(),
                 reference_map: reference.map_or([0.0; 4], Patch::map),
                 levels: [
@@ -272,6 +279,10 @@ pub(super) fn pieces(
         }
     }
     pieces
+}
+
+fn corners(area: &ImageBox) -> [f32; 4] {
+    [area.min[0], area.min[1], area.max[0], area.max[1]].map(|v| v as f32)
 }
 
 fn common_uniform(

@@ -8,12 +8,21 @@ use std::{
     sync::Arc,
 };
 
+mod budget;
+mod fields;
+mod uploads;
+
+use self::uploads::Upload;
+pub use self::{
+    budget::MemoryUse,
+    fields::{DistanceField, FieldId, RawMask},
+};
 use super::{
     CanvasOptions,
     gpu::{Gpu, GpuTexture},
     loader::{Detail, ImageSource, Job, Loaded, Loader, Outcome, Task},
     paint::Patch,
-    pixels::{Badge, Level},
+    pixels::{Badge, Level, THUMBNAIL_PX},
     tiles::{TILE_BORDER_PX, TILE_PX, TileFile, TileGrid, TileKey},
     view::CellMap,
 };
@@ -27,34 +36,6 @@ impl ImageId {
     pub(super) const FIRST: Self = Self(0);
 }
 
-/// A distance field that the canvas knows; chosen by the caller, such as one per session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FieldId(pub u64);
-
-/// Distances to a cleaned mask at inference size, from which the shader grows it.
-#[derive(Clone, Copy, Debug)]
-pub struct DistanceField<'a> {
-    /// Width and height at inference size, in pixels.
-    pub size: [u32; 2],
-    /// For each pixel, rows from the top: the Euclidean distance from its centre to the centre of the
-    /// nearest pixel of the cleaned mask, in pixels; 0 on the mask. Negative is on the mask too.
-    pub distance_px: &'a [f32],
-    /// The mask before clean-up, for [`super::Overlay::Change`]; `None` where it does not matter.
-    pub raw: Option<&'a [RawMask]>,
-}
-
-/// What a pixel was before clean-up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum RawMask {
-    /// Not masked.
-    #[default]
-    Off,
-    /// Masked.
-    On,
-    /// Masked, in a component so small that clean-up drops it.
-    Speck,
-}
-
 /// How far a picture has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageStatus<'a> {
@@ -66,44 +47,12 @@ pub enum ImageStatus<'a> {
     Failed(&'a str),
 }
 
-/// Bytes that the store holds, by what for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MemoryUse {
-    /// Small textures.
-    pub thumbnails: u64,
-    /// Full-size textures with mips.
-    pub full: u64,
-    /// Tiles of large pictures.
-    pub tiles: u64,
-    /// Copies in main memory for reading single pixels.
-    pub pixels: u64,
-    /// Distance fields.
-    pub fields: u64,
-    /// Decoded and waiting for their upload.
-    pub pending: u64,
-}
-
-impl MemoryUse {
-    /// All of it, in bytes.
-    pub fn total(&self) -> u64 {
-        self.thumbnails + self.full + self.tiles + self.pixels + self.fields + self.pending
-    }
-}
-
 /// Why a picture is wanted; the first is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Priority {
     Visible,
     Preload,
 }
-
-/// Background thumbnails are fetched while the budget is filled less than this.
-const BACKGROUND_SHARE: f64 = 0.75;
-/// Background thumbnails that are queued at a time.
-const BACKGROUND_JOBS: usize = 32;
-
-/// What a picture is taken to be before it was read.
-const LIKELY_SIZE: [u32; 2] = [1024, 1024];
 
 struct Tile {
     texture: GpuTexture,
@@ -153,33 +102,6 @@ impl Entry {
             are_pixels_wanted: false,
             last_used: 0,
         }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    Thumbnail,
-    Full,
-    Tile(TileKey),
-}
-
-/// A texture on its way to the GPU, some rows per frame.
-struct Upload {
-    id: ImageId,
-    generation: u64,
-    place: Place,
-    texture: GpuTexture,
-    levels: Vec<Level>,
-    next_level: usize,
-    next_row: u32,
-}
-
-impl Upload {
-    fn size_bytes(&self) -> u64 {
-        self.levels
-            .iter()
-            .map(|level| level.rgba8.len() as u64)
-            .sum()
     }
 }
 
@@ -259,55 +181,6 @@ impl TextureStore {
             }
             *entry = Entry::new(None, entry.generation + 1);
         }
-    }
-
-    /// Puts a distance field on the GPU, in place of an earlier one of that id.
-    ///
-    /// # Errors
-    /// The numbers do not fill the size, or a side is zero or beyond what the GPU takes.
-    pub fn set_field(&mut self, id: FieldId, field: &DistanceField<'_>) -> Result<(), String> {
-        let [width, height] = field.size;
-        let count = width as usize * height as usize;
-        if count == 0 {
-            return Err(format!("distance field has no pixels: {width}x{height}"));
-        }
-        let raw_len = field.raw.map_or(count, <[RawMask]>::len);
-        if field.distance_px.len() != count || raw_len != count {
-            return Err(format!(
-                "distance field of {width}x{height} needs {count} values but has {} distances and \
-                 {raw_len} mask pixels",
-                field.distance_px.len()
-            ));
-        }
-        let Some(gpu) = &self.gpu else { return Ok(()) };
-        if width.max(height) > gpu.max_side() {
-            return Err(format!(
-                "distance field of {width}x{height} is larger than this GPU takes: {}",
-                gpu.max_side()
-            ));
-        }
-        let raw = |i: usize| match field.raw.and_then(|raw| raw.get(i)) {
-            None | Some(RawMask::Off) => 0.0,
-            Some(RawMask::On) => 1.0,
-            Some(RawMask::Speck) => 2.0,
-        };
-        let pairs: Vec<[f32; 2]> = field
-            .distance_px
-            .iter()
-            .enumerate()
-            .map(|(i, &d)| [d, raw(i)])
-            .collect();
-        self.fields
-            .insert(id, (gpu.new_field(field.size, &pairs), count as u64 * 8));
-        Ok(())
-    }
-
-    pub fn remove_field(&mut self, id: FieldId) {
-        self.fields.remove(&id);
-    }
-
-    pub fn field(&self, id: FieldId) -> Option<&GpuTexture> {
-        self.fields.get(&id).map(|(texture, _)| texture)
     }
 
     pub fn status(&self, id: ImageId) -> ImageStatus<'_> {
@@ -444,7 +317,7 @@ impl TextureStore {
         let longer = size[0].max(size[1]);
         let texels_per_px =
             (size[0] / size_in_image[0]).max(size[1] / size_in_image[1]) / map.zoom();
-        let thumbnail_px = f64::from(super::pixels::THUMBNAIL_PX);
+        let thumbnail_px = f64::from(THUMBNAIL_PX);
         let needs_full = longer > thumbnail_px && longer / texels_per_px > thumbnail_px;
         let detail = if needs_full {
             Detail::Full
@@ -507,443 +380,7 @@ impl TextureStore {
         }
         patches
     }
-
-    fn receive(&mut self, loaded: Loaded) {
-        let id = loaded.id;
-        let frame = self.frame;
-        let Some(entry) = self.entries.get_mut(id.0 as usize) else {
-            return;
-        };
-        if entry.generation != loaded.generation {
-            tracing::trace!("dropped a stale result for picture {id:?}");
-            return;
-        }
-        let generation = entry.generation;
-        let mut new_uploads = Vec::new();
-        match loaded.outcome {
-            Outcome::Failed { reason, key: None } => {
-                tracing::warn!("{reason}");
-                entry.failure = Some(reason);
-            }
-            Outcome::Failed {
-                reason,
-                key: Some(key),
-            } => {
-                tracing::warn!("a part of a picture is shown blurred: {reason}");
-                if let Some(set) = &mut entry.tiles {
-                    set.broken.push(key);
-                }
-            }
-            Outcome::Decoded {
-                size,
-                thumbnail,
-                full,
-                badge,
-            } => {
-                entry.size = Some(size);
-                entry.badge = badge;
-                if entry.thumbnail.is_none() {
-                    new_uploads.push((Place::Thumbnail, thumbnail));
-                }
-                if let Some(full) = full {
-                    let has_room = self.committed + whole_bytes(size) <= self.budget_bytes;
-                    if entry.full.is_none() && self.gpu.is_some() && has_room {
-                        self.committed += whole_bytes(size);
-                        new_uploads.push((Place::Full, full.levels));
-                    } else {
-                        entry.pixels = full.levels.into_iter().next();
-                    }
-                    entry.last_used = entry.last_used.max(frame.saturating_sub(1));
-                }
-            }
-            Outcome::Tiled {
-                size,
-                thumbnail,
-                file,
-                badge,
-            } => {
-                entry.size = Some(size);
-                entry.badge = badge;
-                if entry.thumbnail.is_none() {
-                    new_uploads.push((Place::Thumbnail, thumbnail));
-                }
-                if entry.tiles.is_none() {
-                    entry.tiles = Some(TileSet {
-                        file,
-                        present: BTreeMap::new(),
-                        broken: Vec::new(),
-                        wanted: Vec::new(),
-                        pixels: None,
-                        pixels_wanted: None,
-                    });
-                }
-            }
-            Outcome::Tile { key, levels } => {
-                if let Some(set) = &mut entry.tiles {
-                    if key.level == 0 {
-                        set.pixels = levels.first().cloned().map(|level| (key, level));
-                    }
-                    if !set.present.contains_key(&key) {
-                        new_uploads.push((Place::Tile(key), levels));
-                    }
-                }
-            }
-        }
-        let Some(gpu) = &self.gpu else { return };
-        for (place, levels) in new_uploads {
-            let Some(first) = levels.first() else {
-                continue;
-            };
-            let texture = gpu.new_picture([first.width, first.height], levels.len() as u32);
-            let upload = Upload {
-                id,
-                generation,
-                place,
-                texture,
-                levels,
-                next_level: 0,
-                next_row: 0,
-            };
-            // Thumbnails are small, and with them every cell shows something soon.
-            if place == Place::Thumbnail {
-                self.uploads.push_front(upload);
-            } else {
-                self.uploads.push_back(upload);
-            }
-        }
-    }
-
-    fn upload(&mut self) {
-        let Some(gpu) = self.gpu.clone() else { return };
-        let mut left = self.upload_bytes_per_frame;
-        let mut has_written = false;
-        while let Some(mut upload) = self.uploads.pop_front() {
-            let entry = self.entries.get(upload.id.0 as usize);
-            if entry.is_none_or(|entry| entry.generation != upload.generation) {
-                continue;
-            }
-            while left > 0
-                && let Some(level) = upload.levels.get(upload.next_level)
-            {
-                let row_bytes = u64::from(level.width) * 4;
-                let rows = (left / row_bytes).clamp(1, u64::from(level.height - upload.next_row));
-                let (mip, height) = (upload.next_level as u32, level.height);
-                gpu.write_rows(&upload.texture, mip, level, upload.next_row, rows as u32);
-                has_written = true;
-                left = left.saturating_sub(rows * row_bytes);
-                upload.next_row += rows as u32;
-                if upload.next_row >= height {
-                    upload.next_row = 0;
-                    upload.next_level += 1;
-                }
-            }
-            if upload.next_level < upload.levels.len() {
-                self.uploads.push_front(upload);
-                break;
-            }
-            self.finish(upload);
-            self.has_news = true;
-        }
-        if has_written {
-            gpu.flush();
-        }
-    }
-
-    fn finish(&mut self, done: Upload) {
-        let frame = self.frame;
-        let Some(entry) = self.entries.get_mut(done.id.0 as usize) else {
-            return;
-        };
-        if entry.generation != done.generation {
-            return;
-        }
-        match done.place {
-            Place::Thumbnail => entry.thumbnail = Some(done.texture),
-            Place::Full => {
-                entry.full = Some(done.texture);
-                entry.pixels = done.levels.into_iter().next();
-            }
-            Place::Tile(key) => {
-                if let Some(set) = &mut entry.tiles {
-                    set.present.insert(
-                        key,
-                        Tile {
-                            texture: done.texture,
-                            last_used: frame,
-                        },
-                    );
-                }
-            }
-        }
-    }
-
-    fn measure(&self) -> MemoryUse {
-        let mut total = MemoryUse {
-            fields: self.fields.values().map(|(_, bytes)| bytes).sum(),
-            // The texture of an upload is already there, beside the pixels that wait.
-            pending: self.uploads.iter().map(Upload::size_bytes).sum::<u64>() * 2,
-            ..MemoryUse::default()
-        };
-        for entry in &self.entries {
-            total.thumbnails += entry.thumbnail.as_ref().map_or(0, texture_bytes);
-            total.full += entry.full.as_ref().map_or(0, texture_bytes);
-            total.pixels += entry
-                .pixels
-                .as_ref()
-                .map_or(0, |level| level.rgba8.len() as u64);
-            if let Some(set) = &entry.tiles {
-                total.tiles += set
-                    .present
-                    .values()
-                    .map(|t| texture_bytes(&t.texture))
-                    .sum::<u64>();
-                total.pixels += set
-                    .pixels
-                    .as_ref()
-                    .map_or(0, |(_, level)| level.rgba8.len() as u64);
-            }
-        }
-        total
-    }
-
-    /// Frees the least recently used until the budget holds; what this frame draws stays.
-    fn evict(&mut self) {
-        self.evict_tile_files();
-        self.use_now = self.measure();
-        let mut over = self.use_now.total().saturating_sub(self.budget_bytes);
-        if over == 0 {
-            return;
-        }
-        let frame = self.frame;
-        let mut victims: Vec<(Rank, u64, usize, Option<TileKey>, u64)> = Vec::new();
-        for (i, entry) in self.entries.iter().enumerate() {
-            let is_used = entry.last_used >= frame;
-            if let Some(pixels) = &entry.pixels {
-                let rank = if is_used {
-                    Rank::PixelsInUse
-                } else {
-                    Rank::Pixels
-                };
-                victims.push((rank, entry.last_used, i, None, pixels.rgba8.len() as u64));
-            }
-            if !is_used && let Some(full) = &entry.full {
-                victims.push((
-                    Rank::Textures,
-                    entry.last_used,
-                    i,
-                    None,
-                    texture_bytes(full),
-                ));
-            }
-            if !is_used && let Some(thumbnail) = &entry.thumbnail {
-                let bytes = texture_bytes(thumbnail);
-                victims.push((Rank::Thumbnails, entry.last_used, i, None, bytes));
-            }
-            if let Some(set) = &entry.tiles {
-                for (key, tile) in set
-                    .present
-                    .iter()
-                    .filter(|(_, tile)| tile.last_used < frame)
-                {
-                    let bytes = texture_bytes(&tile.texture);
-                    victims.push((Rank::Textures, tile.last_used, i, Some(*key), bytes));
-                }
-            }
-        }
-        victims.sort_unstable_by_key(|victim| (victim.0, victim.1, victim.2, victim.3));
-        for (rank, _, i, tile, bytes) in victims {
-            if over == 0 {
-                break;
-            }
-            over = over.saturating_sub(bytes);
-            let Some(entry) = self.entries.get_mut(i) else {
-                continue;
-            };
-            match (rank, tile) {
-                (Rank::Pixels | Rank::PixelsInUse, _) => entry.pixels = None,
-                (Rank::Textures, None) => entry.full = None,
-                (Rank::Textures, Some(key)) => {
-                    if let Some(set) = &mut entry.tiles {
-                        set.present.remove(&key);
-                    }
-                }
-                (Rank::Thumbnails, _) => entry.thumbnail = None,
-            }
-        }
-        self.use_now = self.measure();
-    }
-
-    /// Gives up the tiles on disk of the pictures that were not looked at for longest.
-    fn evict_tile_files(&mut self) {
-        let on_disk = |set: &TileSet| set.file.size_bytes();
-        let total: u64 = self
-            .entries
-            .iter()
-            .filter_map(|e| e.tiles.as_ref())
-            .map(on_disk)
-            .sum();
-        let mut over = total.saturating_sub(self.tile_disk_bytes);
-        while over > 0 {
-            let frame = self.frame;
-            let oldest = self
-                .entries
-                .iter_mut()
-                .filter(|entry| entry.tiles.is_some() && entry.last_used < frame)
-                .min_by_key(|entry| entry.last_used);
-            let Some(set) = oldest.and_then(|entry| entry.tiles.take()) else {
-                return;
-            };
-            over = over.saturating_sub(on_disk(&set));
-        }
-    }
-
-    /// Bytes that this frame draws and that cannot be given up; new things must fit beside them.
-    fn in_use(&self) -> u64 {
-        let mut bytes = self.use_now.fields + self.use_now.pending;
-        for entry in self
-            .entries
-            .iter()
-            .filter(|entry| entry.last_used >= self.frame)
-        {
-            bytes += entry.thumbnail.as_ref().map_or(0, texture_bytes);
-            bytes += entry.full.as_ref().map_or(0, texture_bytes);
-            if let Some(set) = &entry.tiles {
-                let used = set
-                    .present
-                    .values()
-                    .filter(|tile| tile.last_used >= self.frame);
-                bytes += used.map(|tile| texture_bytes(&tile.texture)).sum::<u64>();
-            }
-        }
-        bytes
-    }
-
-    /// What to load, most wanted first.
-    fn wants(&self) -> Vec<WantKey> {
-        let mut committed = self.committed;
-        let mut ranked: Vec<(u8, WantKey)> = Vec::new();
-        let mut background = 0;
-        let is_roomy = (self.use_now.total() as f64) < self.budget_bytes as f64 * BACKGROUND_SHARE;
-        let budget = self.budget_bytes;
-        let mut fits = move |bytes: u64| {
-            let ok = committed + bytes <= budget;
-            committed += if ok { bytes } else { 0 };
-            ok
-        };
-        for (i, entry) in self.entries.iter().enumerate() {
-            let id = ImageId(i as u32);
-            if entry.failure.is_some() || entry.source.is_none() {
-                continue;
-            }
-            let waits = |place: Place| {
-                self.uploads
-                    .iter()
-                    .any(|u| u.id == id && u.generation == entry.generation && u.place == place)
-            };
-            let want = |tile, detail| (id, entry.generation, tile, detail);
-            let lacks_thumbnail = entry.size.is_none()
-                || (self.gpu.is_some() && entry.thumbnail.is_none() && !waits(Place::Thumbnail));
-            let rank = |priority| if priority == Priority::Visible { 0 } else { 3 };
-            if let Some((priority, detail)) = entry.wanted {
-                let full_bytes = entry.size.map_or(whole_bytes(LIKELY_SIZE), |size| {
-                    let is_large = size[0].max(size[1]) > self.max_whole_px;
-                    if is_large {
-                        TILE_BYTES
-                    } else {
-                        whole_bytes(size)
-                    }
-                });
-                let lacks_full = detail == Detail::Full
-                    && self.gpu.is_some()
-                    && entry.tiles.is_none()
-                    && entry.full.is_none()
-                    && !waits(Place::Full);
-                if lacks_thumbnail {
-                    // One decode gives both, if there is room for both.
-                    let detail = if lacks_full && fits(full_bytes) {
-                        detail
-                    } else {
-                        Detail::Thumbnail
-                    };
-                    ranked.push((rank(priority), want(None, Some(detail))));
-                } else if lacks_full && fits(full_bytes) {
-                    ranked.push((rank(priority) + 1, want(None, Some(Detail::Full))));
-                }
-            } else if lacks_thumbnail && is_roomy && background < BACKGROUND_JOBS {
-                background += 1;
-                ranked.push((5, want(None, Some(Detail::Thumbnail))));
-            }
-            if entry.are_pixels_wanted && entry.pixels.is_none() && !waits(Place::Full) {
-                ranked.push((2, want(None, Some(Detail::Full))));
-            }
-            let Some(set) = &entry.tiles else { continue };
-            for (priority, key) in &set.wanted {
-                let is_missing = !set.present.contains_key(key)
-                    && !set.broken.contains(key)
-                    && !waits(Place::Tile(*key));
-                if is_missing && fits(TILE_BYTES) {
-                    ranked.push((rank(*priority) + 1, want(Some(*key), None)));
-                }
-            }
-            if let Some(key) = set.pixels_wanted
-                && !set.broken.contains(&key)
-            {
-                ranked.push((2, want(Some(key), None)));
-            }
-        }
-        ranked.sort_by_key(|(rank, _)| *rank);
-        ranked.into_iter().map(|(_, want)| want).collect()
-    }
-
-    fn job(&self, (id, generation, tile, detail): WantKey) -> Option<Job> {
-        let entry = self.entries.get(id.0 as usize)?;
-        let task = match (tile, detail) {
-            (Some(key), _) => Task::Tile {
-                file: entry.tiles.as_ref()?.file.clone(),
-                key,
-            },
-            (None, detail) => {
-                let detail = detail.unwrap_or(Detail::Thumbnail);
-                Task::Decode {
-                    source: entry.source.clone()?,
-                    detail,
-                }
-            }
-        };
-        Some(Job {
-            id,
-            generation,
-            task,
-        })
-    }
 }
-
-/// The order in which things are given up.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Pixels,
-    Textures,
-    PixelsInUse,
-    Thumbnails,
-}
-
-fn texture_bytes(texture: &GpuTexture) -> u64 {
-    let [width, height] = texture.size().map(u64::from);
-    (0..texture.levels())
-        .map(|mip| (width >> mip).max(1) * (height >> mip).max(1) * 4)
-        .sum()
-}
-
-/// A full-size texture with its mips.
-fn whole_bytes(size: [u32; 2]) -> u64 {
-    u64::from(size[0]) * u64::from(size[1]) * 16 / 3
-}
-
-/// A tile with its border and half-size level.
-const TILE_BYTES: u64 = {
-    let side = (TILE_PX + 2 * TILE_BORDER_PX) as u64;
-    side * side * 5
-};
 
 fn tile_texels(grid: &TileGrid, key: TileKey, size_in_image: [f64; 2]) -> [[f64; 2]; 2] {
     let scale = grid.scale(key.level, size_in_image);

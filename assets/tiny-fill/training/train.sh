@@ -1,0 +1,11 @@
+#!/bin/sh
+# Everything from the sources to the tables; run it again to go on after an interruption (training adds its minutes).
+# Minutes are those of two quiet CPU cores.
+set -e
+cd "$(dirname "$0")"
+test -d sources || python fetch_sources.py --out sources
+python train_vae.py --minutes "${VAE_MINUTES:-30}" --size 64 --batch 8
+python train.py --stage base --minutes "${BASE_MINUTES:-60}" --size 96 --batch 16 --end 0.3
+python train.py --stage base --minutes "${LARGE_MINUTES:-60}" --size 128 --batch 16 --large 0.15 --rate 5e-4
+python export.py --out ..
+python evaluate.py --model .. --sheets ..

@@ -1,0 +1,407 @@
+//! The pictures in the middle: all look at the same spot, each shows something else of the mask.
+
+use super::super::canvas::{
+    self, CellMap, CellPaint, Framing, ImageBox, ImageId, ImageSource, ImageStatus, Mode, Overlay, View,
+};
+use super::super::{UiMemory, theme};
+use super::painting;
+use crate::model::cell::CellKey;
+use crate::model::run::files;
+use crate::state::lab::rerun::RerunScope;
+use crate::state::lab::{LabMsg, LabTab, LabView, fills};
+use crate::state::look::{self, ViewRequest};
+use crate::state::{AppState, Msg};
+use eframe::egui::{self, Align2, Color32, Rect, pos2, vec2};
+
+/// A picture with its name.
+struct Shown {
+    label: String,
+    paint: CellPaint,
+    is_painted_on: bool,
+}
+
+/// Draws what the tab shows into what is left of the page.
+pub fn views_ui(
+    ui: &mut egui::Ui,
+    state: &AppState,
+    view: &LabView,
+    memory: &mut UiMemory,
+    out: &mut Vec<Msg>,
+) {
+    let area = ui.available_rect_before_wrap();
+    ui.painter().rect_filled(area, 0.0, theme::SURROUND);
+    let (width, height) = view.opened.placement.image_size;
+    let size_in_image = [f64::from(width), f64::from(height)];
+    let names = names(state, view);
+    let places = places(area, names.len(), width as f32 / height.max(1) as f32);
+    let Some(first) = places.first() else { return };
+    let cell_px = canvas::cell_px(*first, ui.pixels_per_point());
+    answer_request(view, memory, size_in_image, cell_px);
+
+    // The input of all cells first, so that none lags a frame behind.
+    let mut hovered = None;
+    let mut hover_rect = *first;
+    for (index, (rect, name)) in places.iter().zip(&names).enumerate() {
+        let id = ui.scope_id().with(("lab cell", index));
+        let status = photo(view, memory).map_or(ImageStatus::Waiting, |image| {
+            memory.canvas.as_ref().map_or(ImageStatus::Waiting, |canvas| canvas.status(image))
+        });
+        let response = canvas::cell_response(ui, id, *rect, name, false, status);
+        let shown = memory.lab.framing.view(size_in_image, cell_px);
+        let map = CellMap::new(*rect, ui.pixels_per_point(), &shown);
+        let is_painting = view.tab == LabTab::Paint
+            && painting::paint_input(&response, &map, view, &mut memory.lab, out);
+        if !is_painting {
+            canvas::navigate(&mut memory.lab.framing, &response, size_in_image, true);
+        }
+        if let Some(pointer) = response.hover_pos() {
+            hovered = Some(pointer);
+            hover_rect = *rect;
+        }
+    }
+    let shown = memory.lab.framing.view(size_in_image, cell_px);
+    memory.lab.cursor_in_image = hovered
+        .map(|pointer| CellMap::new(hover_rect, ui.pixels_per_point(), &shown).to_image(pointer));
+    memory.lab.status = match memory.lab.cursor_in_image {
+        Some([x, y]) => format!("{}  ({:.0}, {:.0})", shown.level_text(), x.floor(), y.floor()),
+        None => shown.level_text(),
+    };
+    let cells = cells(state, view, memory, shown, names);
+    for (rect, cell) in places.iter().zip(&cells) {
+        cell_ui(ui, *rect, cell, view, memory, hovered);
+    }
+}
+
+fn cell_ui(
+    ui: &egui::Ui,
+    rect: Rect,
+    cell: &Shown,
+    view: &LabView,
+    memory: &mut UiMemory,
+    hovered: Option<egui::Pos2>,
+) {
+    let painter = ui.painter();
+    match memory.canvas.as_mut().filter(|canvas| canvas.has_gpu()) {
+        Some(canvas) => canvas::paint_cell(painter, rect, &cell.paint, canvas),
+        None => {
+            painter.text(
+                rect.center(),
+                Align2::CENTER_CENTER,
+                "pictures need a Vulkan, Metal or GL driver",
+                egui::FontId::proportional(12.0),
+                theme::ON_SURROUND,
+            );
+        }
+    }
+    if cell.is_painted_on {
+        tint_ui(ui, rect, &cell.paint.view, view, memory);
+        painting::paint_marks(painter, rect, &cell.paint.view, view, &memory.lab, hovered);
+    } else if let Some(cursor) = memory.lab.cursor_in_image {
+        canvas::paint_cursor_mark(painter, rect, &cell.paint.view, cursor);
+    }
+    theme::outlined_text(
+        painter,
+        rect.left_top() + vec2(6.0, 4.0),
+        Align2::LEFT_TOP,
+        &cell.label,
+        13.0,
+        Color32::WHITE,
+    );
+}
+
+/// The painted mask over the picture, at original resolution.
+fn tint_ui(ui: &egui::Ui, rect: Rect, shown: &View, view: &LabView, memory: &mut UiMemory) {
+    let texture = memory.lab.tint(ui.ctx(), &view.painted).id();
+    let (width, height) = view.painted.mask.dimensions();
+    let map = CellMap::new(rect, ui.pixels_per_point(), shown);
+    let whole = Rect::from_min_max(
+        map.to_ui([0.0; 2]),
+        map.to_ui([f64::from(width), f64::from(height)]),
+    );
+    let uv = Rect::from_min_max(pos2(0.0, 0.0), pos2(1.0, 1.0));
+    let painter = ui.painter().with_clip_rect(ui.clip_rect().intersect(rect));
+    painter.image(texture, whole, uv, Color32::WHITE);
+}
+
+/// Equal cells that show pictures of this aspect as large as the area allows.
+fn places(area: Rect, count: usize, aspect: f32) -> Vec<Rect> {
+    let gap = theme::CELL_GAP;
+    let size = |columns: usize| {
+        let rows = count.div_ceil(columns);
+        vec2(
+            (area.width() - gap * (columns - 1) as f32) / columns as f32,
+            (area.height() - gap * (rows - 1) as f32) / rows as f32,
+        )
+    };
+    let reach = |columns: usize| size(columns).x.min(size(columns).y * aspect);
+    let Some(columns) = (1..=count).max_by(|a, b| reach(*a).total_cmp(&reach(*b))) else {
+        return Vec::new();
+    };
+    let cell = size(columns);
+    (0..count)
+        .map(|index| {
+            let at = vec2((index % columns) as f32, (index / columns) as f32);
+            Rect::from_min_size(area.min + at * (cell + vec2(gap, gap)), cell)
+        })
+        .collect()
+}
+
+fn names(state: &AppState, view: &LabView) -> Vec<String> {
+    let (width, height) = view.opened.placement.inference_size;
+    match view.tab {
+        LabTab::Mask => ["photograph and mask", "raw mask", "processed mask", "what changed"]
+            .map(str::to_owned)
+            .to_vec(),
+        LabTab::Model => {
+            let tokens = view.shown_result().map_or(0, |result| result.masked_tokens);
+            vec![
+                format!("binary mask, {width} × {height}"),
+                "masked picture".to_owned(),
+                format!("token grid, {tokens} of {} tokens masked", width / 16 * (height / 16)),
+            ]
+        }
+        LabTab::Composite => match &view.fill_of {
+            Some(key) => {
+                let name = state.run.as_ref().map_or(String::new(), |run| run.run.cell_name(key));
+                let how = if view.exact_composite().is_some() { "exact" } else { "approximated" };
+                let made =
+                    key.dilate_px.map_or(String::new(), |px| format!(", made at {px} px"));
+                vec![
+                    format!("{name} at {} px, {how}", view.shown_recipe().dilate_px),
+                    format!("{name} as stored{made}"),
+                    "original".to_owned(),
+                ]
+            }
+            None => vec!["original".to_owned()],
+        },
+        LabTab::Paint => vec!["mask over the photograph".to_owned()],
+    }
+}
+
+/// The photograph.
+fn photo(view: &LabView, memory: &mut UiMemory) -> Option<ImageId> {
+    let source =
+        ImageSource::File { path: view.opened.image.clone(), revision: view.opening };
+    memory.canvas.as_mut().map(|canvas| canvas.image(&source))
+}
+
+fn cells(
+    state: &AppState,
+    view: &LabView,
+    memory: &mut UiMemory,
+    shown: View,
+    names: Vec<String>,
+) -> Vec<Shown> {
+    let Some(photo) = photo(view, memory) else {
+        return Vec::new();
+    };
+    let fields = memory.lab.fields(view, memory.canvas.as_mut());
+    let (width, height) = view.opened.placement.image_size;
+    let plain = |image| {
+        let mut paint = CellPaint::new(image, shown);
+        paint.size_in_image = Some([f64::from(width), f64::from(height)]);
+        paint.mask = fields.map(|[cleaned, _]| cleaned);
+        paint.dilate_px = view.shown_recipe().dilate_px;
+        paint
+    };
+    let with_mode = |mode| CellPaint { mode, ..plain(photo) };
+    let with_overlay = |overlay| CellPaint { overlay, ..plain(photo) };
+    let paints = match view.tab {
+        LabTab::Mask => vec![
+            with_overlay(match view.overlay {
+                look::Overlay::Outline => Overlay::Outline,
+                look::Overlay::Tint => Overlay::Tint,
+                look::Overlay::Off => Overlay::Off,
+                _ => Overlay::Ring,
+            }),
+            CellPaint {
+                mask: fields.map(|[_, raw]| raw),
+                dilate_px: 0.0,
+                ..with_mode(Mode::Mask)
+            },
+            with_mode(Mode::Mask),
+            CellPaint { overlay_strength: 0.65, ..with_overlay(Overlay::Change) },
+        ],
+        LabTab::Model => {
+            let is_whole = view.opened.placement.region.width == width
+                && view.opened.placement.region.height == height;
+            vec![
+                with_mode(Mode::Mask),
+                with_mode(Mode::MaskedPicture),
+                CellPaint {
+                    // In a crop the tokens begin at the crop's corner, not at the photograph's.
+                    has_token_grid: is_whole,
+                    overlay_strength: 0.35,
+                    ..with_overlay(Overlay::Tint)
+                },
+            ]
+        }
+        LabTab::Composite => composite_cells(state, view, memory, photo, &plain),
+        LabTab::Paint => vec![with_overlay(Overlay::Outline)],
+    };
+    paints
+        .into_iter()
+        .zip(names)
+        .map(|(paint, label)| Shown { label, paint, is_painted_on: view.tab == LabTab::Paint })
+        .collect()
+}
+
+fn composite_cells(
+    state: &AppState,
+    view: &LabView,
+    memory: &mut UiMemory,
+    photo: ImageId,
+    plain: &dyn Fn(ImageId) -> CellPaint,
+) -> Vec<CellPaint> {
+    let original = || CellPaint { mask: None, ..plain(photo) };
+    let (Some(key), Some(run)) = (&view.fill_of, &state.run) else {
+        return vec![original()];
+    };
+    let name = run.run.cell_name(key);
+    let exact = exact_composite(view, memory);
+    let Some(canvas) = memory.canvas.as_mut() else {
+        return vec![original()];
+    };
+    let file = |name: String| ImageSource::File {
+        path: run.dir.join(name),
+        revision: run.generation,
+    };
+    let fill = canvas.image(&file(files::fill(&name)));
+    let stored = canvas.image(&file(files::composite(&name)));
+    let approximated = CellPaint {
+        reference: Some(photo),
+        mode: Mode::Composite { feather_px: view.shown_recipe().feather_sigma_px },
+        ..plain(fill)
+    };
+    vec![
+        exact.map_or(approximated, |image| CellPaint { mask: None, ..plain(image) }),
+        CellPaint { mask: None, ..plain(stored) },
+        original(),
+    ]
+}
+
+/// The exact composite on the canvas, once it can be shown.
+fn exact_composite(view: &LabView, memory: &mut UiMemory) -> Option<ImageId> {
+    let composed = view.exact_composite()?;
+    let canvas = memory.canvas.as_mut()?;
+    let is_there = memory.lab.composed.is_some_and(|(revision, _)| revision == composed.revision);
+    if !is_there {
+        if let Some((_, old)) = memory.lab.composed.take() {
+            canvas.release(old);
+        }
+        let id = canvas.image(&ImageSource::Memory {
+            name: format!("composite in the lab {}", view.opening).into(),
+            bytes: std::sync::Arc::clone(&composed.picture),
+            revision: composed.revision,
+        });
+        memory.lab.composed = Some((composed.revision, id));
+    }
+    memory.lab.composed.map(|(_, id)| id)
+}
+
+/// Which cell's fill the composite shows.
+pub fn fill_menu_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut Vec<Msg>) {
+    let all = fills(state);
+    let Some(run) = state.run.as_ref().filter(|_| !all.is_empty()) else {
+        ui.weak("open a run of this session to see its fills under this recipe");
+        return;
+    };
+    let name_of = |key: &CellKey| run.run.cell_name(key);
+    let now = view.fill_of.as_ref().map_or("choose a fill".to_owned(), name_of);
+    ui.label("fill");
+    let combo = egui::ComboBox::from_id_salt("fill of").selected_text(&now).show_ui(ui, |ui| {
+        for key in all {
+            let is_now = view.fill_of.as_ref() == Some(&key);
+            if ui.selectable_label(is_now, name_of(&key)).clicked() {
+                out.push(Msg::Lab(LabMsg::ShowFillOf(key)));
+            }
+        }
+    });
+    combo.response.widget_info(|| {
+        egui::WidgetInfo::labeled(egui::Role::ComboBox, true, format!("fill: {now}"))
+    });
+    if let Some(text) = view.fill_of.as_ref().and_then(|key| made_at(view, key)) {
+        ui.colored_label(theme::WARNING, text);
+    }
+}
+
+/// What a cell was made at, if the recipe on screen has another dilation.
+fn made_at(view: &LabView, key: &CellKey) -> Option<String> {
+    let made = key.dilate_px?.value() as f32;
+    ((made - view.shown_recipe().dilate_px).abs() > 1e-4).then(|| format!("made at {made} px"))
+}
+
+/// Says that cells of the open run were made otherwise, and offers to run them again.
+pub fn made_at_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut Vec<Msg>) {
+    let all = fills(state);
+    if all.is_empty() {
+        return;
+    }
+    ui.separator();
+    let others = all.iter().filter(|key| made_at(view, key).is_some()).count();
+    ui.label(format!("{others} of {} finished cells were made at another dilation", all.len()));
+    rerun_buttons_ui(ui, state, true, out);
+}
+
+/// Runs cells of the open run again.
+pub fn rerun_buttons_ui(ui: &mut egui::Ui, state: &AppState, hands_over: bool, out: &mut Vec<Msg>) {
+    let Some(run) = &state.run else { return };
+    let shown = run.grid.cells.iter().flatten().count();
+    for (name, scope, is_possible) in [
+        ("Re-run the selected cell".to_owned(), RerunScope::Selected, run.selected.is_some()),
+        (format!("Re-run these {shown} cells"), RerunScope::Shown, shown > 0),
+    ] {
+        let is_possible = is_possible && !state.is_running();
+        if ui.add_enabled(is_possible, egui::Button::new(name)).clicked() {
+            if hands_over {
+                out.push(Msg::Lab(LabMsg::UseInOpenRun));
+            }
+            out.push(Msg::Lab(LabMsg::Rerun(scope)));
+        }
+    }
+}
+
+fn mask_box(view: &LabView) -> Option<ImageBox> {
+    let found = view.shown_result()?.figures.bounds?;
+    let placement = &view.opened.placement;
+    let (region, size) = (placement.region, placement.inference_size);
+    let across = f64::from(region.width) / f64::from(size.0.max(1));
+    let down = f64::from(region.height) / f64::from(size.1.max(1));
+    let corner = |x: u32, y: u32| {
+        [
+            f64::from(region.x) + f64::from(x) * across,
+            f64::from(region.y) + f64::from(y) * down,
+        ]
+    };
+    Some(ImageBox { min: corner(found.x, found.y), max: corner(found.right(), found.bottom()) })
+}
+
+/// Does what the state asked of the view, once, now that sizes on screen are known.
+fn answer_request(
+    view: &LabView,
+    memory: &mut UiMemory,
+    size_in_image: [f64; 2],
+    cell_px: [f64; 2],
+) {
+    let lab = &mut memory.lab;
+    if lab.request_seen == Some(view.view_request.1) {
+        return;
+    }
+    lab.request_seen = Some(view.view_request.1);
+    let now = lab.framing.view(size_in_image, cell_px);
+    let to_box = || mask_box(view).map_or(Framing::Whole, Framing::Box);
+    lab.framing = match view.view_request.0 {
+        ViewRequest::Fit => Framing::Whole,
+        ViewRequest::MaskBox => to_box(),
+        ViewRequest::ToggleMaskBox => match lab.framing {
+            Framing::Box(_) => Framing::Whole,
+            Framing::Whole | Framing::Free(_) => to_box(),
+        },
+        ViewRequest::ActualSize => Framing::Free(now.at_full_size(lab.cursor_in_image)),
+        ViewRequest::ZoomBy(factor) => {
+            let about = lab.cursor_in_image.unwrap_or(now.center_in_image);
+            let closer = now.zoomed_about(about, now.zoom * f64::from(factor));
+            Framing::Free(closer.clamped(size_in_image))
+        }
+    };
+}
