@@ -169,7 +169,7 @@ mod tests {
         let (matrix, prompts) = AxisArgs::default().matrix(&defaults()).unwrap();
         assert_eq!(matrix.cell_count(), 15);
         assert_eq!(prompts, [prompt::PRODUCTION]);
-        assert_eq!(matrix.dilations[0].value(), 10.0);
+        assert_eq!(matrix.dilations, [RadiusPx::new(10.0).unwrap()]);
     }
 
     #[test]
