@@ -56,7 +56,7 @@ fn operations(name: &str) -> Result<Vec<String>, Box<dyn Error>> {
         let file = entry?
             .file_name()
             .into_string()
-            .map_err(|_| "a name that is not UTF-8")?;
+            .map_err(|name| format!("a name that is not UTF-8: {}", name.display()))?;
         let operation = file
             .strip_suffix(".png")
             .and_then(|stem| stem.strip_prefix(name))
