@@ -53,10 +53,7 @@ fn recipe() -> MaskRecipe {
 fn operations(name: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder())? {
-        let file = entry?
-            .file_name()
-            .into_string()
-            .map_err(|name| format!("a name that is not UTF-8: {}", name.display()))?;
+        let file = entry?.file_name().to_string_lossy().into_owned();
         let operation = file
             .strip_suffix(".png")
             .and_then(|stem| stem.strip_prefix(name))

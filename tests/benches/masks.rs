@@ -24,7 +24,7 @@ fn leash(width: u32, height: u32) -> GrayImage {
         let band = (v - 0.5 - 0.3 * (u * 9.0).sin()).abs() < 0.02;
         let blob = (u - 0.3).hypot((v - 0.4) * down / across) < 0.1;
         let noise = state.is_multiple_of(1000);
-        image::Luma([if (band || blob) == noise { 0 } else { 255 }])
+        image::Luma([if (band || blob) ^ noise { 255 } else { 0 }])
     })
 }
 
