@@ -3,6 +3,7 @@
 mod window {
     mod approving;
     mod composing;
+    mod crash;
     pub mod harness;
     mod judging;
     mod mask_lab;

@@ -67,6 +67,9 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             if settings.models_dir != state.settings.models_dir {
                 state.compose.models_dir.clone_from(&settings.models_dir);
             }
+            if let Some(view) = &mut state.run {
+                view.judging.types.clone_from(&settings.failure_types);
+            }
             state.settings = settings;
             Vec::new()
         }
@@ -310,7 +313,13 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 (Ok(run), slot) => {
                     state.next_id += 1;
                     let reviewer = ReviewerId::from_name(&state.settings.reviewer);
-                    let mut fresh = RunView::new(dir.clone(), *run, reviewer, state.next_id);
+                    let mut fresh = RunView::new(
+                        dir.clone(),
+                        *run,
+                        reviewer,
+                        state.settings.failure_types.clone(),
+                        state.next_id,
+                    );
                     if let Some(former) = slot.as_ref() {
                         // How one looks is kept when runs change.
                         fresh.look = super::look::Look {
