@@ -144,7 +144,11 @@ pub struct Brush {
 
 impl Default for Brush {
     fn default() -> Self {
-        Self { tool: Tool::Brush, radius_px: 12.0, is_erasing: false }
+        Self {
+            tool: Tool::Brush,
+            radius_px: 12.0,
+            is_erasing: false,
+        }
     }
 }
 

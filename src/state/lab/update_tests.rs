@@ -49,7 +49,10 @@ fn opening_of(effects: &[Effect]) -> u64 {
 fn state() -> (AppState, u64) {
     let mut state = AppState::new(Settings::default());
     state.page = Page::MaskLab;
-    let asked = update(&mut state, Msg::Lab(LabMsg::OpenSession(PathBuf::from("a"))));
+    let asked = update(
+        &mut state,
+        Msg::Lab(LabMsg::OpenSession(PathBuf::from("a"))),
+    );
     let opening = opening_of(&asked);
     lab_event(&mut state, LabEvent::Opened(opening, Ok(opened("a"))));
     (state, opening)
@@ -60,7 +63,11 @@ fn result(recipe: &MaskRecipe, generation: u64) -> Arc<LabResult> {
         generation,
         recipe: recipe.clone(),
         mask_revision: 0,
-        field: Arc::new(LabField { size: [0, 0], distance_px: Vec::new(), raw: Vec::new() }),
+        field: Arc::new(LabField {
+            size: [0, 0],
+            distance_px: Vec::new(),
+            raw: Vec::new(),
+        }),
         figures: process(&GrayImage::new(64, 48), recipe).figures(),
         gates: Vec::new(),
         speck_px: 0,
@@ -73,37 +80,71 @@ fn result(recipe: &MaskRecipe, generation: u64) -> Arc<LabResult> {
 }
 
 fn set_dilation(state: &mut AppState, dilate_px: f32) -> Vec<Effect> {
-    let recipe = MaskRecipe { dilate_px, ..MaskRecipe::default() };
-    update(state, Msg::Lab(LabMsg::SetRecipe { recipe: Box::new(recipe), is_settled: false }))
+    let recipe = MaskRecipe {
+        dilate_px,
+        ..MaskRecipe::default()
+    };
+    update(
+        state,
+        Msg::Lab(LabMsg::SetRecipe {
+            recipe: Box::new(recipe),
+            is_settled: false,
+        }),
+    )
 }
 
 fn shown_generation(state: &AppState) -> Option<u64> {
-    state.lab.as_ref().unwrap().results[0].as_ref().map(|result| result.generation)
+    state.lab.as_ref().unwrap().results[0]
+        .as_ref()
+        .map(|result| result.generation)
 }
 
 #[test]
 fn stale_mask_result_is_dropped() {
     let (mut state, opening) = state();
-    let of = |dilate_px| MaskRecipe { dilate_px, ..MaskRecipe::default() };
+    let of = |dilate_px| MaskRecipe {
+        dilate_px,
+        ..MaskRecipe::default()
+    };
     for dilate_px in [11.0, 12.0, 13.0] {
         set_dilation(&mut state, dilate_px);
     }
-    lab_event(&mut state, LabEvent::Processed(opening, Slot::A, result(&of(13.0), 5)));
-    lab_event(&mut state, LabEvent::Processed(opening, Slot::A, result(&of(12.0), 4)));
+    lab_event(
+        &mut state,
+        LabEvent::Processed(opening, Slot::A, result(&of(13.0), 5)),
+    );
+    lab_event(
+        &mut state,
+        LabEvent::Processed(opening, Slot::A, result(&of(12.0), 4)),
+    );
     assert_eq!(shown_generation(&state), Some(5));
     assert!(!state.lab.as_ref().unwrap().is_behind());
-    lab_event(&mut state, LabEvent::Processed(opening + 7, Slot::A, result(&of(13.0), 9)));
-    assert_eq!(shown_generation(&state), Some(5), "it belongs to another session");
+    lab_event(
+        &mut state,
+        LabEvent::Processed(opening + 7, Slot::A, result(&of(13.0), 9)),
+    );
+    assert_eq!(
+        shown_generation(&state),
+        Some(5),
+        "it belongs to another session"
+    );
 }
 
 #[test]
 fn a_result_on_its_way_leaves_the_former_one_on_screen() {
     let (mut state, opening) = state();
-    lab_event(&mut state, LabEvent::Processed(opening, Slot::A, result(&MaskRecipe::default(), 1)));
+    lab_event(
+        &mut state,
+        LabEvent::Processed(opening, Slot::A, result(&MaskRecipe::default(), 1)),
+    );
     let asked = set_dilation(&mut state, 20.0);
     assert!(matches!(
         asked.as_slice(),
-        [Effect::Lab(LabEffect::Process { slot: Slot::A, generation: 3, .. })]
+        [Effect::Lab(LabEffect::Process {
+            slot: Slot::A,
+            generation: 3,
+            ..
+        })]
     ));
     let view = state.lab.as_ref().unwrap();
     assert!(view.is_behind() && view.shown_result().is_some());
@@ -113,11 +154,23 @@ fn a_result_on_its_way_leaves_the_former_one_on_screen() {
 #[test]
 fn a_session_that_was_superseded_while_it_was_read_is_dropped() {
     let (mut state, _) = state();
-    let first = update(&mut state, Msg::Lab(LabMsg::OpenSession(PathBuf::from("b"))));
-    let second = update(&mut state, Msg::Lab(LabMsg::OpenSession(PathBuf::from("c"))));
-    lab_event(&mut state, LabEvent::Opened(opening_of(&first), Ok(opened("b"))));
+    let first = update(
+        &mut state,
+        Msg::Lab(LabMsg::OpenSession(PathBuf::from("b"))),
+    );
+    let second = update(
+        &mut state,
+        Msg::Lab(LabMsg::OpenSession(PathBuf::from("c"))),
+    );
+    lab_event(
+        &mut state,
+        LabEvent::Opened(opening_of(&first), Ok(opened("b"))),
+    );
     assert_eq!(state.lab.as_ref().unwrap().opened.name, "a");
-    lab_event(&mut state, LabEvent::Opened(opening_of(&second), Ok(opened("c"))));
+    lab_event(
+        &mut state,
+        LabEvent::Opened(opening_of(&second), Ok(opened("c"))),
+    );
     assert_eq!(state.lab.as_ref().unwrap().opened.name, "c");
 }
 
@@ -133,7 +186,12 @@ fn a_document_that_cannot_be_read_is_not_saved_over() {
     let (mut state, _) = state();
     state.lab.as_mut().unwrap().opened.document_problem = Some("line 3".to_owned());
     assert_eq!(update(&mut state, Msg::Lab(LabMsg::Save)), []);
-    assert!(state.toasts.iter().any(|toast| toast.text.contains("nothing is overwritten")));
+    assert!(
+        state
+            .toasts
+            .iter()
+            .any(|toast| toast.text.contains("nothing is overwritten"))
+    );
 }
 
 #[test]
