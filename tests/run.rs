@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// A place to run in, with a cache of its own.
-pub struct Place {
+struct Place {
     dir: tempfile::TempDir,
 }
 
@@ -21,7 +21,7 @@ fn root() -> &'static Path {
 }
 
 /// The tiny models that the pipeline is held against.
-pub fn models() -> PathBuf {
+fn models() -> PathBuf {
     let bundle = Path::new("tiny-fill").join("bundle");
     match std::env::var_os("FILL_AUDIT_FIXTURES") {
         Some(other) => Path::new(&other).join(bundle),
@@ -31,19 +31,19 @@ pub fn models() -> PathBuf {
 
 impl Place {
     /// An empty one.
-    pub fn new() -> Self {
+    fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
         }
     }
 
     /// Something in it.
-    pub fn path(&self, name: &str) -> PathBuf {
+    fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// The program in this place, without a display.
-    pub fn program(&self) -> Command {
+    fn program(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_fill-audit"));
         command
             .current_dir(self.dir.path())
@@ -59,12 +59,12 @@ impl Place {
     }
 
     /// Calls the program to its end.
-    pub fn call(&self, args: &[&str]) -> Output {
+    fn call(&self, args: &[&str]) -> Output {
         self.program().args(args).output().unwrap()
     }
 
     /// Calls the program, which must end well, and returns what it printed.
-    pub fn ok(&self, args: &[&str]) -> String {
+    fn ok(&self, args: &[&str]) -> String {
         let output = self.call(args);
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{args:?}: {error}");
@@ -72,7 +72,7 @@ impl Place {
     }
 
     /// Calls the program, which must end with this code, and returns its errors.
-    pub fn fails(&self, args: &[&str], code: i32) -> String {
+    fn fails(&self, args: &[&str], code: i32) -> String {
         let output = self.call(args);
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{args:?}: {error}");
@@ -81,7 +81,7 @@ impl Place {
 }
 
 /// Options of a run that takes seconds: two quants, three guidances, two steps, 64 pixels.
-pub fn quick(run_id: &str) -> Vec<String> {
+fn quick(run_id: &str) -> Vec<String> {
     let session = root().join("tests/fixtures/service-run");
     let mut args: Vec<String> = "run --quant Q4_0,Q8_0 --guidance 2,10,30 --steps 2 --size 64 \
          --despeck 2 --open 0 --dilate 2 --feather 1"
@@ -94,12 +94,12 @@ pub fn quick(run_id: &str) -> Vec<String> {
 }
 
 /// Arguments as they are passed on.
-pub fn words(args: &[String]) -> Vec<&str> {
+fn words(args: &[String]) -> Vec<&str> {
     args.iter().map(String::as_str).collect()
 }
 
 /// The bytes of the files of a folder that end so.
-pub fn files(folder: &Path, ending: &str) -> BTreeMap<String, Vec<u8>> {
+fn files(folder: &Path, ending: &str) -> BTreeMap<String, Vec<u8>> {
     let Ok(entries) = std::fs::read_dir(folder) else {
         return BTreeMap::new();
     };

@@ -301,7 +301,7 @@ impl Performer {
                 let bytes: Vec<u8> = picture
                     .pixels
                     .iter()
-                    .flat_map(|pixel| pixel.to_array())
+                    .flat_map(eframe::egui::Color32::to_array)
                     .collect();
                 let saved = image::RgbaImage::from_raw(width, height, bytes)
                     .ok_or_else(|| "the picture has no pixels".to_owned())

@@ -45,10 +45,10 @@ pub fn remove_leftovers(folder: &Path) {
         return;
     };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            if let Err(error) = std::fs::remove_file(entry.path()) {
-                tracing::warn!("a half-written file could not be removed: {error}");
-            }
+        if entry.file_name().to_string_lossy().starts_with(PREFIX)
+            && let Err(error) = std::fs::remove_file(entry.path())
+        {
+            tracing::warn!("a half-written file could not be removed: {error}");
         }
     }
 }

@@ -385,16 +385,18 @@ fn keep_unreadable(path: &Path) -> Result<(), AuditError> {
     if readable {
         return Ok(());
     }
-    let kept = (1..)
+    let kept = (1..1000)
         .map(|n| path.with_extension(format!("ron.unreadable-{n}")))
         .find(|candidate| !candidate.exists());
-    if let Some(kept) = kept {
-        tracing::warn!(
-            "a document that cannot be read is kept as {}",
-            kept.display()
-        );
-        std::fs::rename(path, &kept)
-            .map_err(|source| AuditError::file("the file cannot be moved aside", path, source))?;
-    }
-    Ok(())
+    let Some(kept) = kept else {
+        return Err(AuditError::Refused(format!(
+            "a document that cannot be read is in the way; move it aside: {shown}"
+        )));
+    };
+    tracing::warn!(
+        "a document that cannot be read is kept as {}",
+        kept.display()
+    );
+    std::fs::rename(path, &kept)
+        .map_err(|source| AuditError::file("the file cannot be moved aside", path, source))
 }

@@ -5,7 +5,7 @@ use super::engine::{
     EngineError, EngineEvent, EngineHook, EngineInputs, Fill, FillEngine, FillJob,
 };
 use super::hash;
-use crate::model::cell::Quant;
+use crate::model::cell::{Guidance, Quant};
 use crate::model::run::{Environment, ModelDocument, Timing, WeightsFile};
 use image::{Rgb, RgbImage};
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub struct PaintedEngine {
     /// Quants that fail to load.
     pub broken_quants: Vec<Quant>,
     /// A cell at this guidance and quant fails.
-    pub failing: Option<(Quant, f64)>,
+    pub failing: Option<(Quant, Guidance)>,
     /// Every call, in order: `load Q4_0`, `fill Q4_0 gs10`.
     pub calls: Vec<String>,
     inputs: Option<EngineInputs>,
@@ -117,7 +117,7 @@ impl FillEngine for PaintedEngine {
         }
         if let Some((failing, guidance)) = &self.failing
             && *failing == quant
-            && *guidance == job.guidance.value()
+            && *guidance == job.guidance
         {
             return Err(failed("a latent is not finite at step 1"));
         }

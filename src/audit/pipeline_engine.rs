@@ -45,7 +45,7 @@ impl From<PipelineError> for EngineError {
 }
 
 /// Hands a pipeline's events on as an engine's.
-fn adapt<'a>(hook: EngineHook<'a>) -> impl FnMut(FillEvent) -> ControlFlow<()> + 'a {
+fn adapt(hook: EngineHook<'_>) -> impl FnMut(FillEvent) -> ControlFlow<()> + '_ {
     move |event| match event {
         FillEvent::Step {
             index,

@@ -2,7 +2,7 @@
 
 use super::AuditError;
 use crate::model::ids::RunId;
-use crate::model::run::{InferenceSize, MatmulPath, Plan};
+use crate::model::run::{InferenceSize, MatmulPath, Plan, dilation_of};
 use std::path::PathBuf;
 
 /// A run as it is asked for, by the command line or the window.
@@ -74,16 +74,15 @@ pub fn check_plan(plan: &Plan, prompts: &[String]) -> Result<(), AuditError> {
     plan.recipe
         .check()
         .map_err(|error| refused(error.to_string()))?;
-    let first = plan
+    let of_recipe = dilation_of(&plan.recipe).map_err(|error| refused(error.to_string()))?;
+    if let Some(first) = plan
         .matrix
         .dilations
         .first()
-        .map(|first| first.value() as f32);
-    if first.is_some_and(|first| first != plan.recipe.dilate_px) {
+        .filter(|first| **first != of_recipe)
+    {
         return Err(refused(format!(
-            "the recipe dilates by {} px but the first dilation of the matrix is {} px",
-            plan.recipe.dilate_px,
-            first.unwrap_or_default()
+            "the recipe dilates by {of_recipe} px but the first dilation of the matrix is {first} px"
         )));
     }
     if let Some(index) = plan

@@ -111,10 +111,6 @@ impl Bench {
         })
     }
 
-    fn open(&self, summary: &RunSummary) -> Run {
-        run_folder::open(&summary.folder, Verification::Full).unwrap()
-    }
-
     fn fills(&self) -> usize {
         self.engine
             .calls
@@ -122,6 +118,10 @@ impl Bench {
             .filter(|call| call.starts_with("fill"))
             .count()
     }
+}
+
+fn open(summary: &RunSummary) -> Run {
+    run_folder::open(&summary.folder, Verification::Full).unwrap()
 }
 
 fn states(run: &Run) -> Vec<(String, &'static str)> {
@@ -187,7 +187,7 @@ fn a_run_leaves_a_whole_folder_with_one_load_a_quant() {
     }
     expected.sort();
     assert_eq!(names, expected);
-    let run = bench.open(&summary);
+    let run = open(&summary);
     assert!(all_done(&run), "{:?}", states(&run));
     assert_eq!(run.warnings, Vec::<String>::new());
     assert_eq!(run.environment.unwrap().device, "a painter");
@@ -240,7 +240,7 @@ fn a_cancel_in_the_middle_of_a_cell_leaves_nothing_of_it() {
     let summary = execute(&owned, &mut bench.engine, None, &mut context).unwrap();
     assert_eq!((summary.ending, summary.made), (Ending::Cancelled, 1));
     assert!(!summary.folder.join("Q4_0_gs10.png").exists());
-    let run = bench.open(&summary);
+    let run = open(&summary);
     assert_eq!(run.cells[&key(&run, "Q4_0_gs10")], CellState::Missing);
 }
 
@@ -302,14 +302,14 @@ fn another_request_under_the_same_id_is_refused_and_named() {
 #[test]
 fn failed_cells_are_recorded_the_run_goes_on_and_they_are_tried_again() {
     let mut bench = Bench::new();
-    bench.engine.failing = Some((quant("Q4_0"), 10.0));
+    bench.engine.failing = Some((quant("Q4_0"), Guidance::new(10.0).unwrap()));
     bench.engine.broken_quants = vec![quant("Q8_0")];
     let summary = bench.run(&bench.request(), None).unwrap();
     assert_eq!(
         (summary.ending, summary.made, summary.failed),
         (Ending::Complete, 1, 3)
     );
-    let run = bench.open(&summary);
+    let run = open(&summary);
     let CellState::Failed { error, document } = &run.cells[&key(&run, "Q4_0_gs10")] else {
         panic!("{:?}", states(&run));
     };
@@ -321,7 +321,7 @@ fn failed_cells_are_recorded_the_run_goes_on_and_they_are_tried_again() {
     bench.engine.broken_quants.clear();
     let again = bench.run(&bench.request(), None).unwrap();
     assert_eq!((again.already_done, again.made, again.failed), (1, 3, 0));
-    assert!(all_done(&bench.open(&again)));
+    assert!(all_done(&open(&again)));
 }
 
 #[test]
@@ -336,7 +336,7 @@ fn damaged_cells_are_seen_made_again_and_no_strange_document_is_lost() {
     let text = std::fs::read_to_string(at("Q8_0_gs2.ron")).unwrap();
     std::fs::write(at("Q8_0_gs2.ron"), &text[..text.len() / 2]).unwrap();
     std::fs::copy(at("Q4_0_gs2.ron"), at("Q8_0_gs10.ron")).unwrap();
-    let run = bench.open(&summary);
+    let run = open(&summary);
     assert_eq!(
         states(&run),
         [
@@ -360,7 +360,7 @@ fn damaged_cells_are_seen_made_again_and_no_strange_document_is_lost() {
         (again.folder.clone(), again.made),
         (summary.folder.clone(), 4)
     );
-    assert!(all_done(&bench.open(&again)));
+    assert!(all_done(&open(&again)));
     assert_eq!(pictures(&again.folder), before);
     let kept = std::fs::read_to_string(at("Q8_0_gs2.ron.unreadable-1")).unwrap();
     assert_eq!(kept, text[..text.len() / 2]);
@@ -439,7 +439,7 @@ fn a_sweep_is_added_once_and_repeats_no_cell() {
     }
     assert!(folder.join("plan-1.ron").exists() && !folder.join("plan-2.ron").exists());
     assert!(folder.join("Q5_K_S_gs10_s5_p1.png").exists());
-    let run = bench.open(&first);
+    let run = open(&first);
     assert!(all_done(&run), "{:?}", run.warnings);
     assert_eq!(run.prompts, [prompt::PRODUCTION, "grass"]);
     assert_eq!(run.cells.len(), 15);
@@ -456,7 +456,7 @@ fn a_plan_that_cannot_be_read_is_kept_and_none_is_added() {
     let first = bench.run(&bench.request(), None).unwrap();
     let path = first.folder.join("plan-1.ron");
     std::fs::write(&path, "not a plan").unwrap();
-    let run = bench.open(&first);
+    let run = open(&first);
     assert!(
         run.warnings.join(" ").contains("plan-1.ron"),
         "{:?}",
@@ -488,7 +488,7 @@ fn other_dilations_and_recipes_have_masks_of_their_own() {
             execute(&owned, engine, None, context)
         })
         .unwrap();
-    let run = bench.open(&first);
+    let run = open(&first);
     assert!(all_done(&run), "{:?}", run.warnings);
     let tag = request.recipe.hash8();
     for name in [
@@ -595,7 +595,7 @@ fn a_mask_that_fails_a_gate_is_refused_unless_a_reason_is_given() {
     );
     request.gates_override = Some("the leash is that long".to_owned());
     let summary = bench.run(&request, None).unwrap();
-    let run = bench.open(&summary);
+    let run = open(&summary);
     let overridden = &run.document().unwrap().gates_overridden;
     assert!(
         overridden[0].contains("the leash is that long"),
@@ -618,7 +618,7 @@ fn pixels_outside_the_grown_mask_are_the_originals() {
     ] {
         request.inference = inference;
         let summary = bench.run(&request, Some(1)).unwrap();
-        let run = bench.open(&summary);
+        let run = open(&summary);
         let document = run.document().unwrap();
         let inputs = inputs::SessionInputs::of_run(&summary.folder, document).unwrap();
         let mask = inputs.mask(&document.plan.recipe);
@@ -658,7 +658,7 @@ fn what_a_killed_process_left_of_a_folder_is_cleared_away() {
     std::fs::write(staged.join("image.png"), "half").unwrap();
     let summary = bench.run(&request, None).unwrap();
     assert!(!staged.exists());
-    assert!(all_done(&bench.open(&summary)));
+    assert!(all_done(&open(&summary)));
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn pictures(
         };
         if !extension.eq_ignore_ascii_case("png")
             || NOT_CELLS.contains(&name.as_str())
-            || stem.ends_with(".fill")
+            || stem.rsplit('.').next() == Some("fill")
             || name.starts_with('.')
             || name.starts_with("inference_")
         {

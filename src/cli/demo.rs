@@ -17,8 +17,7 @@ use std::path::{Path, PathBuf};
 
 /// Make a small run with the embedded model and open the window on it.
 ///
-/// Q4_0, Q5_K_S and Q8_0 at guidance 2, 10 and 30, a few steps each, through the same pipeline as
-/// `run`. The embedded model is tiny: it shows how the program works, not how FLUX fills. A demo that is
+/// Three quantizations at guidance 2, 10 and 30, a few steps each, through the same pipeline as `run`. The embedded model is tiny: it shows how the program works, not how FLUX fills. A demo that is
 /// there already is opened as it is.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DemoArgs {

@@ -11,7 +11,7 @@ use std::str::FromStr;
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Matrix")]
 pub struct AxisArgs {
-    /// Quantizations of the transformer [default: Q4_0,Q5_K_S,Q8_0].
+    /// Quantizations of the transformer [default: `Q4_0,Q5_K_S,Q8_0`].
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub quant: Vec<String>,
     /// Guidance scales [default: 2,4,10,20,30].
@@ -169,7 +169,7 @@ mod tests {
         let (matrix, prompts) = AxisArgs::default().matrix(&defaults()).unwrap();
         assert_eq!(matrix.cell_count(), 15);
         assert_eq!(prompts, [prompt::PRODUCTION]);
-        assert_eq!(matrix.dilations[0].value(), 10.0);
+        assert_eq!(matrix.dilations, [RadiusPx::new(10.0).unwrap()]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub struct ReportArgs {
     /// Write the report there instead of into the run; `-` prints it.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Also write a contact sheet [default: contact_sheet.png in the run].
+    /// Also write a contact sheet [default: `contact_sheet.png` in the run].
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     pub contact_sheet: Option<Option<PathBuf>>,
 }

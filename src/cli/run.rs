@@ -229,7 +229,7 @@ pub fn request(args: &RunArgs) -> anyhow::Result<RunRequest> {
         run_id: args.run_id.clone().map(RunId::new).transpose()?,
         is_new: args.new,
         plan: Plan {
-            recipe: with_first_dilation(base, &matrix),
+            recipe: with_first_dilation(&base, &matrix),
             matrix,
         },
         prompts,
@@ -250,13 +250,13 @@ pub fn request(args: &RunArgs) -> anyhow::Result<RunRequest> {
     Ok(request)
 }
 
-fn with_first_dilation(recipe: MaskRecipe, matrix: &crate::model::matrix::Matrix) -> MaskRecipe {
+fn with_first_dilation(recipe: &MaskRecipe, matrix: &crate::model::matrix::Matrix) -> MaskRecipe {
     MaskRecipe {
         dilate_px: matrix
             .dilations
             .first()
             .map_or(recipe.dilate_px, |first| first.value() as f32),
-        ..recipe
+        ..recipe.clone()
     }
 }
 
@@ -278,7 +278,7 @@ fn extension(args: &RunArgs, run: &Run) -> anyhow::Result<ExtendRequest> {
     let (matrix, prompts) = args.axes.matrix(&defaults)?;
     let recipe = args.recipe.on(&document.plan.recipe);
     Ok(ExtendRequest {
-        recipe: with_first_dilation(recipe, &matrix),
+        recipe: with_first_dilation(&recipe, &matrix),
         matrix,
         prompts,
     })

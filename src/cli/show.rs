@@ -3,7 +3,8 @@
 use super::run_folder_of;
 use crate::audit::estimate::duration;
 use crate::audit::run_folder::{self, Verification};
-use crate::model::cell::{Baseline, CellKey};
+use crate::model::cell::{Baseline, CellKey, RadiusPx};
+use crate::model::ids::SessionId;
 use crate::model::matrix::Axis;
 use crate::model::run::{CellState, Environment, Run};
 use serde::Serialize;
@@ -90,7 +91,7 @@ fn print_json(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
                     steps: key.steps.value(),
                     seed: key.seed,
                     prompt: run.prompt_of(key),
-                    dilate_px: key.dilate_px.map(|px| px.value()),
+                    dilate_px: key.dilate_px.map(RadiusPx::value),
                 },
                 file: run.picture_file(key),
                 state: state.word(),
@@ -106,7 +107,7 @@ fn print_json(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
         .collect();
     let shown = ShownRun {
         run_id: run.run_id.as_str(),
-        session: run.session.as_ref().map(|session| session.as_str()),
+        session: run.session.as_ref().map(SessionId::as_str),
         environment: run.environment.as_ref(),
         warnings: &run.warnings,
         cells,
@@ -117,10 +118,7 @@ fn print_json(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
 }
 
 fn print_table(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
-    let session = run
-        .session
-        .as_ref()
-        .map_or("unknown", |session| session.as_str());
+    let session = run.session.as_ref().map_or("unknown", SessionId::as_str);
     writeln!(out, "run {}   session {session}", run.run_id)?;
     let device = run
         .environment

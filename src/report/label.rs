@@ -3,7 +3,7 @@
 use ab_glyph::{Font as _, FontRef, GlyphId, PxScale, ScaleFont as _, point};
 use image::{Rgb, RgbImage};
 
-/// DejaVu Sans, whose licence stands beside it.
+/// `DejaVu Sans`, whose licence stands beside it.
 const FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
 
 /// Draws text.

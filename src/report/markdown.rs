@@ -2,9 +2,12 @@
 
 use super::table::escape;
 use crate::model::cell::{Baseline, CellKey, Quant};
+use crate::model::ids::SessionId;
 use crate::model::matrix::Axis;
 use crate::model::prompt;
-use crate::model::run::{CellState, InferenceSize, MatmulPath, Run, RunDocument, Timing};
+use crate::model::run::{
+    CellState, Environment, InferenceSize, MatmulPath, Run, RunDocument, Timing,
+};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -56,10 +59,7 @@ fn one_line(text: &str) -> String {
 
 fn header(text: &mut String, run: &Run) {
     let _ = writeln!(text, "# Baseline Audit Report — {}", run.run_id);
-    let session = run
-        .session
-        .as_ref()
-        .map_or("unknown", |session| session.as_str());
+    let session = run.session.as_ref().map_or("unknown", SessionId::as_str);
     let date = run
         .document()
         .and_then(|document| document.created_at.get(..10))
@@ -67,7 +67,7 @@ fn header(text: &mut String, run: &Run) {
     let gpu = run
         .environment
         .as_ref()
-        .map_or_else(|| "unknown".to_owned(), |environment| environment.label());
+        .map_or_else(|| "unknown".to_owned(), Environment::label);
     let _ = writeln!(
         text,
         "**Session:** {session} | **Date:** {date} | **GPU:** {gpu}"
@@ -113,7 +113,16 @@ fn device(text: &mut String, run: &Run) {
     match environment.memory_bytes {
         // GiB, written as the service writes it.
         Some(bytes) => {
-            let _ = writeln!(text, "- VRAM: {:.1} GB", bytes as f64 / (1u64 << 30) as f64);
+            let name = if capability.is_some() {
+                "VRAM"
+            } else {
+                "Memory"
+            };
+            let _ = writeln!(
+                text,
+                "- {name}: {:.1} GB",
+                bytes as f64 / (1u64 << 30) as f64
+            );
         }
         None => text.push_str("- VRAM: unknown\n"),
     }
@@ -342,8 +351,8 @@ fn acceleration(text: &mut String, run: &Run) {
             };
             let _ = write!(
                 text,
-                "\n## Acceleration\n\n- Weights: {how}\n- Fused attention, bf16 kernels, compilation: \
-                 none was seen to run, so none is counted\n"
+                "\n## Acceleration\n\n- Weights: {how}\n- No acceleration was measured, so none is \
+                 counted\n"
             );
         }
         (None, None) => {}

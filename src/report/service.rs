@@ -105,6 +105,7 @@ fn is_blank(text: &str) -> bool {
             | "unknown"
             | "?"
             | "ok"
+            | "not run"
     )
 }
 

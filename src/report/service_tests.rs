@@ -148,7 +148,7 @@ fn unknown_quants_are_cells_too() {
         &["| Q9_NEW.v2 | 2.5 | 28 | 45 | 44100 | [view](x.png) |"],
     );
     assert_eq!(report.rows[0].quant.as_str(), "Q9_NEW.v2");
-    assert_eq!(report.rows[0].guidance.value(), 2.5);
+    assert_eq!(report.rows[0].guidance, Guidance::new(2.5).unwrap());
 }
 
 #[test]

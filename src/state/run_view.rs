@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// What is under way on this run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LiveRun {
-    /// What is being done, when it is not a cell: "loading Q8_0".
+    /// What is being done, when it is not a cell: "loading `Q8_0`".
     pub phase: String,
     /// The cell that is being made.
     pub cell: Option<CellKey>,

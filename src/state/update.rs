@@ -221,7 +221,7 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
             view.lay_out();
         }
         Command::FullScreen => {
-            view.is_full_screen = !view.is_full_screen && view.selected.is_some()
+            view.is_full_screen = !view.is_full_screen && view.selected.is_some();
         }
         Command::Back if view.judging.blind.is_some() => view.judging.blind = None,
         Command::Back => {
@@ -249,15 +249,15 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
         Command::ZoomIn => view.ask(ViewRequest::ZoomBy(1.25)),
         Command::ZoomOut => view.ask(ViewRequest::ZoomBy(0.8)),
         Command::CycleOverlay => {
-            view.look.overlay = look::next_in(&Overlay::ALL, view.look.overlay)
+            view.look.overlay = look::next_in(&Overlay::ALL, view.look.overlay);
         }
         Command::CycleChannel => {
-            view.look.channel = look::next_in(&Channel::ALL, view.look.channel)
+            view.look.channel = look::next_in(&Channel::ALL, view.look.channel);
         }
         Command::Loupe => view.look.has_loupe = !view.look.has_loupe,
         Command::ExposureUp => view.look.exposure_stops = (view.look.exposure_stops + 0.5).min(8.0),
         Command::ExposureDown => {
-            view.look.exposure_stops = (view.look.exposure_stops - 0.5).max(-8.0)
+            view.look.exposure_stops = (view.look.exposure_stops - 0.5).max(-8.0);
         }
         Command::SwapAxes => {
             let rows = view.pivot.columns;

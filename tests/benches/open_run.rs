@@ -1,7 +1,6 @@
 //! Opening a run of 15, 75 and 300 cells: quickly as the window does, and with every picture held against
 //! its hash as `show` does.
 
-#![expect(missing_docs, reason = "criterion's macros make public items")]
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fill_audit::audit::painted_engine::PaintedEngine;
 use fill_audit::audit::run_folder::{self, Verification};

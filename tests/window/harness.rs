@@ -160,7 +160,7 @@ pub fn settle(harness: &mut Harness<'static, FillAuditApp>) {
     );
 }
 
-/// Writes a picture where FILL_AUDIT_PICTURES says, for a person to look at.
+/// Writes a picture where `FILL_AUDIT_PICTURES` says, for a person to look at.
 pub fn keep_picture(harness: &mut Harness<'static, FillAuditApp>, name: &str) {
     if let Some(folder) = std::env::var_os("FILL_AUDIT_PICTURES") {
         let path = PathBuf::from(folder).join(format!("{name}.png"));
