@@ -7,5 +7,6 @@ mod window {
     pub mod harness;
     mod judging;
     mod mask_lab;
+    mod mask_lab_run;
     mod run_page;
 }

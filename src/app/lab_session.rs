@@ -38,6 +38,10 @@ pub(super) struct SessionFiles {
     pub mask_sha256: Option<String>,
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "handed to map_err, which gives the error away"
+)]
 fn said(error: ImagingError) -> String {
     chain(&error)
 }
@@ -73,12 +77,12 @@ fn folder_id(dir: &Path) -> Result<SessionId, String> {
 /// A sentence that names the file when there is no photograph or no mask that can be read.
 pub(super) fn read_session(source: LabSource, sessions_dir: &Path) -> Result<SessionFiles, String> {
     match source {
-        LabSource::Session(dir) => read_folder(dir),
+        LabSource::Session(dir) => read_folder(&dir),
         LabSource::Run { dir, document } => read_run(dir, *document, sessions_dir),
     }
 }
 
-fn read_folder(dir: PathBuf) -> Result<SessionFiles, String> {
+fn read_folder(dir: &Path) -> Result<SessionFiles, String> {
     let image = dir.join(files::IMAGE);
     if !image.is_file() {
         return Err(format!(
@@ -89,29 +93,29 @@ fn read_folder(dir: PathBuf) -> Result<SessionFiles, String> {
     }
     let size = codecs::decode(&image).map_err(said)?.size();
     let placement = Placement::whole(size, inference_size(size.0, size.1, DEFAULT_LONG_SIDE_PX));
-    let (session, document_problem) = match read_document(&dir) {
+    let (session, document_problem) = match read_document(dir) {
         Ok(session) => (session, None),
         Err(problem) => (None, Some(problem)),
     };
     let name = match &session {
         Some(session) => session.id.to_string(),
-        None => folder_id(&dir).map_or_else(|_| "session".to_owned(), |id| id.to_string()),
+        None => folder_id(dir).map_or_else(|_| "session".to_owned(), |id| id.to_string()),
     };
     let saved_recipe = session.as_ref().and_then(|session| session.recipe.clone());
     let opened = Opened {
-        source: LabSource::Session(dir.clone()),
+        source: LabSource::Session(dir.to_owned()),
         name,
         expected: session.map(|session| session.expected).unwrap_or_default(),
         image,
         placement,
-        session_dir: Some(dir.clone()),
+        session_dir: Some(dir.to_owned()),
         recipe: saved_recipe.clone().unwrap_or_default(),
         saved_recipe,
         document_problem,
         has_subject: false,
         warnings: Vec::new(),
     };
-    with_masks(opened, &dir.join(files::MASK), &dir)
+    with_masks(opened, &dir.join(files::MASK), dir)
 }
 
 fn read_run(

@@ -150,7 +150,7 @@ impl MaskPainting {
                 self.end_stroke();
                 let area = bounds(points_in_image, 0.0, self.mask.dimensions())?;
                 self.step(area, |mask| {
-                    fill_polygon(mask, points_in_image, value_of(*is_white))
+                    fill_polygon(mask, points_in_image, value_of(*is_white));
                 });
                 Some(area)
             }

@@ -63,15 +63,6 @@ pub fn extension(
     }
     recipe.check().map_err(|error| error.to_string())?;
     let dilation = RadiusPx::new(f64::from(recipe.dilate_px)).map_err(|error| error.to_string())?;
-    fn distinct<T: PartialEq + Clone>(values: impl Iterator<Item = T>) -> Vec<T> {
-        let mut all = Vec::new();
-        for value in values {
-            if !all.contains(&value) {
-                all.push(value);
-            }
-        }
-        all
-    }
     let own = &document.plan.matrix;
     let or = |found: Vec<u64>| {
         if found.is_empty() {
@@ -102,6 +93,17 @@ pub fn extension(
         prompts: view.run.prompts.clone(),
         gates_override: (!gates_override.trim().is_empty()).then(|| gates_override.to_owned()),
     })
+}
+
+/// The values without repetition, in their order.
+fn distinct<T: PartialEq + Clone>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::new();
+    for value in values {
+        if !all.contains(&value) {
+            all.push(value);
+        }
+    }
+    all
 }
 
 /// What a cell was made at, if another dilation is on screen: `made at 10 px`.

@@ -93,7 +93,7 @@ fn take_pasted(ctx: &egui::Context, out: &mut Vec<Msg>) {
                     let rgba: Vec<u8> = image
                         .pixels
                         .iter()
-                        .flat_map(eframe::egui::Color32::to_srgba_unmultiplied)
+                        .flat_map(egui::Color32::to_srgba_unmultiplied)
                         .collect();
                     let [width, height] = image.size.map(|side| side as u32);
                     out.push(Msg::Lab(LabMsg::PasteMask {
