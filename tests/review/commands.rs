@@ -61,10 +61,12 @@ impl Place {
     }
 
     fn approve(&self, args: &ApproveArgs) -> (anyhow::Result<()>, String) {
-        Self::approve_with(args, 100, None)
+        self.approve_with(args, 100, None)
     }
 
+    #[expect(clippy::unused_self, reason = "reads as something done in a place")]
     fn approve_with(
+        &self,
         args: &ApproveArgs,
         second: i64,
         answers: Option<&mut dyn BufRead>,
