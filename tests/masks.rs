@@ -1,4 +1,4 @@
-//! Mask operations against what scikit-image and OpenCV make of the same masks.
+//! Mask operations against what scikit-image and `OpenCV` make of the same masks.
 //!
 //! Driven by what is in the folder: every `{mask}_{operation}{number}.png` beside a mask that
 //! `expected.json` names. `FILL_AUDIT_FIXTURES` names a folder that holds another set in `masks/`.
@@ -53,10 +53,7 @@ fn recipe() -> MaskRecipe {
 fn operations(name: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder())? {
-        let file = entry?
-            .file_name()
-            .into_string()
-            .map_err(|_| "a name that is not UTF-8")?;
+        let file = entry?.file_name().to_string_lossy().into_owned();
         let operation = file
             .strip_suffix(".png")
             .and_then(|stem| stem.strip_prefix(name))

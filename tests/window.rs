@@ -3,8 +3,10 @@
 mod window {
     mod approving;
     mod composing;
+    mod crash;
     pub mod harness;
     mod judging;
     mod mask_lab;
+    mod mask_lab_run;
     mod run_page;
 }

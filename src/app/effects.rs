@@ -12,7 +12,7 @@ use crate::state::lab::rerun::ExtendRun;
 use crate::state::lab::{LabEffect, LabEvent};
 use crate::state::settings::Settings;
 use crate::state::{Effect, Event, FolderFor, InboxEntry};
-use crate::ui::canvas::{DecodedImage, ImageSource};
+use crate::ui::canvas::{Badge, DecodedImage, ImageSource};
 use eframe::egui;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -301,7 +301,7 @@ impl Performer {
                 let bytes: Vec<u8> = picture
                     .pixels
                     .iter()
-                    .flat_map(|pixel| pixel.to_array())
+                    .flat_map(eframe::egui::Color32::to_array)
                     .collect();
                 let saved = image::RgbaImage::from_raw(width, height, bytes)
                     .ok_or_else(|| "the picture has no pixels".to_owned())
@@ -420,5 +420,20 @@ fn estimate_run(request: &RunRequest) -> Option<Estimate> {
 /// # Errors
 /// Why the picture cannot be shown, naming it.
 pub fn decode(source: &ImageSource) -> Result<DecodedImage, String> {
-    crate::ui::canvas::decode_with_image_crate(source)
+    use crate::imaging::codecs;
+    let decoded = match source {
+        ImageSource::File { path, .. } => codecs::decode(path),
+        ImageSource::Memory { name, bytes, .. } => codecs::decode_bytes(bytes, name),
+    };
+    let decoded = decoded.map_err(|error| error.to_string())?;
+    let badge = decoded.colour.is_guess().then(|| Badge {
+        label: match &decoded.colour {
+            codecs::ColourSource::Untagged => "no profile".to_owned(),
+            _ => "colours guessed".to_owned(),
+        },
+        explanation: decoded.colour.to_string(),
+    });
+    let pixels = decoded.into_rgba();
+    let (width, height) = pixels.dimensions();
+    Ok(DecodedImage::new(width, height, pixels.into_raw())?.with_badge(badge))
 }

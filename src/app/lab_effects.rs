@@ -52,7 +52,9 @@ impl LabThread {
             match started {
                 Ok(_) => self.jobs = Some(sender),
                 Err(error) => {
-                    outbox.send(Event::Problem(format!("no thread for the mask lab: {error}")));
+                    outbox.send(Event::Problem(format!(
+                        "no thread for the mask lab: {error}"
+                    )));
                     return;
                 }
             }
@@ -76,7 +78,11 @@ fn work(jobs: &Receiver<LabEffect>, outbox: &Outbox) {
         let mut jobs_left = without_needless(batch).into_iter().peekable();
         while let Some(job) = jobs_left.next() {
             match job {
-                LabEffect::Open { opening, source, sessions_dir } => {
+                LabEffect::Open {
+                    opening,
+                    source,
+                    sessions_dir,
+                } => {
                     let result = read_session(source, &sessions_dir).map(|session| {
                         let fresh = LabBench::new(opening, session);
                         let answer = (Box::new(fresh.opened().clone()), fresh.painted(None));
@@ -123,9 +129,9 @@ fn without_needless(batch: Vec<LabEffect>) -> Vec<LabEffect> {
             LabEffect::Process { slot, .. } => kept.iter().any(
                 |later| matches!(later, LabEffect::Process { slot: other, .. } if other == slot),
             ),
-            LabEffect::Compose { .. } => {
-                kept.iter().any(|later| matches!(later, LabEffect::Compose { .. }))
-            }
+            LabEffect::Compose { .. } => kept
+                .iter()
+                .any(|later| matches!(later, LabEffect::Compose { .. })),
             _ => false,
         };
         if !is_replaced {
@@ -159,7 +165,11 @@ mod tests {
         ]);
         assert_eq!(
             kept,
-            [LabEffect::Paint(PaintOp::End), process(Slot::B, 2), process(Slot::A, 4)]
+            [
+                LabEffect::Paint(PaintOp::End),
+                process(Slot::B, 2),
+                process(Slot::A, 4)
+            ]
         );
         assert_eq!(Box::<MaskRecipe>::default().dilate_px, 10.0);
     }

@@ -38,6 +38,10 @@ pub(super) struct SessionFiles {
     pub mask_sha256: Option<String>,
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "handed to map_err, which gives the error away"
+)]
 fn said(error: ImagingError) -> String {
     chain(&error)
 }
@@ -47,16 +51,23 @@ fn read_document(dir: &Path) -> Result<Option<Session>, String> {
     let path = dir.join(files::DOCUMENT);
     let shown = path.display().to_string();
     match std::fs::read_to_string(&path) {
-        Ok(text) => Session::parse(&text, &shown).map(Some).map_err(|error| error.to_string()),
+        Ok(text) => Session::parse(&text, &shown)
+            .map(Some)
+            .map_err(|error| error.to_string()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(format!("the session's document cannot be read: {error}: {shown}")),
+        Err(error) => Err(format!(
+            "the session's document cannot be read: {error}: {shown}"
+        )),
     }
 }
 
 /// The name of a folder as a session's name.
 fn folder_id(dir: &Path) -> Result<SessionId, String> {
     let full = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    let name = full.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = full
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     SessionId::new(name).map_err(|error| format!("{error}: {}", dir.display()))
 }
 
@@ -64,17 +75,14 @@ fn folder_id(dir: &Path) -> Result<SessionId, String> {
 ///
 /// # Errors
 /// A sentence that names the file when there is no photograph or no mask that can be read.
-pub(super) fn read_session(
-    source: LabSource,
-    sessions_dir: &Path,
-) -> Result<SessionFiles, String> {
+pub(super) fn read_session(source: LabSource, sessions_dir: &Path) -> Result<SessionFiles, String> {
     match source {
-        LabSource::Session(dir) => read_folder(dir),
+        LabSource::Session(dir) => read_folder(&dir),
         LabSource::Run { dir, document } => read_run(dir, *document, sessions_dir),
     }
 }
 
-fn read_folder(dir: PathBuf) -> Result<SessionFiles, String> {
+fn read_folder(dir: &Path) -> Result<SessionFiles, String> {
     let image = dir.join(files::IMAGE);
     if !image.is_file() {
         return Err(format!(
@@ -85,29 +93,29 @@ fn read_folder(dir: PathBuf) -> Result<SessionFiles, String> {
     }
     let size = codecs::decode(&image).map_err(said)?.size();
     let placement = Placement::whole(size, inference_size(size.0, size.1, DEFAULT_LONG_SIDE_PX));
-    let (session, document_problem) = match read_document(&dir) {
+    let (session, document_problem) = match read_document(dir) {
         Ok(session) => (session, None),
         Err(problem) => (None, Some(problem)),
     };
     let name = match &session {
         Some(session) => session.id.to_string(),
-        None => folder_id(&dir).map_or_else(|_| "session".to_owned(), |id| id.to_string()),
+        None => folder_id(dir).map_or_else(|_| "session".to_owned(), |id| id.to_string()),
     };
     let saved_recipe = session.as_ref().and_then(|session| session.recipe.clone());
     let opened = Opened {
-        source: LabSource::Session(dir.clone()),
+        source: LabSource::Session(dir.to_owned()),
         name,
         expected: session.map(|session| session.expected).unwrap_or_default(),
         image,
         placement,
-        session_dir: Some(dir.clone()),
+        session_dir: Some(dir.to_owned()),
         recipe: saved_recipe.clone().unwrap_or_default(),
         saved_recipe,
         document_problem,
         has_subject: false,
         warnings: Vec::new(),
     };
-    with_masks(opened, &dir.join(files::MASK), &dir)
+    with_masks(opened, &dir.join(files::MASK), dir)
 }
 
 fn read_run(
@@ -141,7 +149,10 @@ fn read_run(
         document_problem,
         has_subject: false,
         warnings: Vec::new(),
-        source: LabSource::Run { dir, document: Box::new(document) },
+        source: LabSource::Run {
+            dir,
+            document: Box::new(document),
+        },
     };
     with_masks(opened, &mask, &subject_dir)
 }
@@ -167,10 +178,19 @@ fn with_masks(
         let found = codecs::decode_mask(mask_path).map_err(said)?;
         let grey = found.to_luma8();
         let is_odd = !inspect_mask(&found, size).is_empty();
-        let mask = if grey.dimensions() == size { grey } else { GrayImage::new(size.0, size.1) };
-        (mask, is_odd.then(|| (mask_path.display().to_string(), found)))
+        let mask = if grey.dimensions() == size {
+            grey
+        } else {
+            GrayImage::new(size.0, size.1)
+        };
+        (
+            mask,
+            is_odd.then(|| (mask_path.display().to_string(), found)),
+        )
     } else {
-        opened.warnings.push(format!("there is no mask yet: {}", mask_path.display()));
+        opened
+            .warnings
+            .push(format!("there is no mask yet: {}", mask_path.display()));
         (GrayImage::new(size.0, size.1), None)
     };
     let subject = match read_subject(&subject_dir.join(files::SUBJECT), &opened.placement) {
@@ -185,7 +205,13 @@ fn with_masks(
         .session_dir
         .as_ref()
         .and_then(|dir| codecs::sha256_of_file(&dir.join(files::MASK)).ok());
-    Ok(SessionFiles { opened, mask, subject, pending, mask_sha256 })
+    Ok(SessionFiles {
+        opened,
+        mask,
+        subject,
+        pending,
+        mask_sha256,
+    })
 }
 
 fn read_subject(path: &Path, placement: &Placement) -> Result<Option<BinaryMask>, String> {
@@ -213,15 +239,15 @@ fn read_subject(path: &Path, placement: &Placement) -> Result<Option<BinaryMask>
 ///
 /// # Errors
 /// A sentence that names the file; what was there is then untouched, or written whole.
-pub(super) fn save(
-    bench: &mut LabBench,
-    dir: &Path,
-    recipe: &MaskRecipe,
-) -> Result<Saved, String> {
+pub(super) fn save(bench: &mut LabBench, dir: &Path, recipe: &MaskRecipe) -> Result<Saved, String> {
     let document = read_document(dir)
         .map_err(|problem| format!("not saved, so that nothing is overwritten: {problem}"))?;
-    std::fs::create_dir_all(dir)
-        .map_err(|error| format!("the session's folder cannot be made: {error}: {}", dir.display()))?;
+    std::fs::create_dir_all(dir).map_err(|error| {
+        format!(
+            "the session's folder cannot be made: {error}: {}",
+            dir.display()
+        )
+    })?;
     let mut session = match document {
         Some(session) => session,
         None => Session {
@@ -237,22 +263,32 @@ pub(super) fn save(
         .map_err(|error| error.to_string())?;
     codecs::write_atomically(&path, text.as_bytes()).map_err(said)?;
     let mask_revision = Some(bench.note_saved());
-    Ok(Saved { dir: dir.to_owned(), recipe: recipe.clone(), mask_revision })
+    Ok(Saved {
+        dir: dir.to_owned(),
+        recipe: recipe.clone(),
+        mask_revision,
+    })
 }
 
 fn save_image(from: &Path, dir: &Path) -> Result<(), String> {
     let to = dir.join(files::IMAGE);
     if !to.exists() {
-        let bytes = std::fs::read(from)
-            .map_err(|error| format!("the photograph cannot be read: {error}: {}", from.display()))?;
+        let bytes = std::fs::read(from).map_err(|error| {
+            format!("the photograph cannot be read: {error}: {}", from.display())
+        })?;
         return codecs::write_atomically(&to, &bytes).map_err(said);
     }
-    let (own, there) =
-        (codecs::sha256_of_file(from).map_err(said)?, codecs::sha256_of_file(&to).map_err(said)?);
+    let (own, there) = (
+        codecs::sha256_of_file(from).map_err(said)?,
+        codecs::sha256_of_file(&to).map_err(said)?,
+    );
     if own == there {
         Ok(())
     } else {
-        Err(format!("not saved: another photograph is there already: {}", to.display()))
+        Err(format!(
+            "not saved: another photograph is there already: {}",
+            to.display()
+        ))
     }
 }
 

@@ -51,7 +51,13 @@ pub(super) struct LabBench {
 
 impl LabBench {
     pub fn new(opening: u64, files: SessionFiles) -> Self {
-        let SessionFiles { opened, mask, subject, pending, mask_sha256 } = files;
+        let SessionFiles {
+            opened,
+            mask,
+            subject,
+            pending,
+            mask_sha256,
+        } = files;
         let mut bench = Self {
             opening,
             opened,
@@ -109,8 +115,11 @@ impl LabBench {
 
     fn shrink(&mut self) {
         let placement = &self.opened.placement;
-        match inference_mask(self.painting.mask(), placement.region, placement.inference_size)
-        {
+        match inference_mask(
+            self.painting.mask(),
+            placement.region,
+            placement.inference_size,
+        ) {
             Ok(small) => self.small = small,
             // The sizes were checked when the session was read.
             Err(error) => tracing::error!("{}", chain(&error)),
@@ -120,7 +129,11 @@ impl LabBench {
     /// Does a job that needs no file of the session itself.
     pub fn perform(&mut self, job: LabEffect, outbox: &Outbox) {
         match job {
-            LabEffect::Process { slot, recipe, generation } => {
+            LabEffect::Process {
+                slot,
+                recipe,
+                generation,
+            } => {
                 self.tune(slot, &recipe, generation);
                 self.tell_result(slot, outbox);
             }
@@ -154,33 +167,43 @@ impl LabBench {
                 self.pending = None;
                 self.tell_pending(outbox);
             }
-            LabEffect::Compose { fill, cell, recipe } => match self.compose(&fill, *cell, &recipe) {
-                Ok(composed) => {
-                    outbox.send(Event::Lab(LabEvent::Composed(self.opening, Arc::new(composed))));
+            LabEffect::Compose { fill, cell, recipe } => {
+                match self.compose(&fill, *cell, &recipe) {
+                    Ok(composed) => {
+                        outbox.send(Event::Lab(LabEvent::Composed(
+                            self.opening,
+                            Arc::new(composed),
+                        )));
+                    }
+                    Err(problem) => outbox.send(Event::Problem(problem)),
                 }
-                Err(problem) => outbox.send(Event::Problem(problem)),
-            },
+            }
             LabEffect::Open { .. } | LabEffect::Save { .. } | LabEffect::ChooseMask => {}
         }
     }
 
     /// Paints several things before the recipes are carried out again.
     pub fn paint(&mut self, ops: &[PaintOp], outbox: &Outbox) {
-        let changed = ops.iter().filter_map(|op| self.painting.apply(op)).reduce(joined);
+        let changed = ops
+            .iter()
+            .filter_map(|op| self.painting.apply(op))
+            .reduce(joined);
         self.after_painting(changed, outbox);
     }
 
     fn tune(&mut self, slot: Slot, recipe: &MaskRecipe, generation: u64) {
         let place = &mut self.tuned[slot.index()];
-        match place {
-            Some(tuned) => {
-                tuned.stages.set_recipe(recipe.clone());
-                tuned.generation = generation;
-            }
-            None => {
-                let stages = MaskStages::new(self.small.clone(), recipe.clone());
-                *place = Some(Tuned { stages, generation, field: None, former: (0, 0) });
-            }
+        if let Some(tuned) = place {
+            tuned.stages.set_recipe(recipe.clone());
+            tuned.generation = generation;
+        } else {
+            let stages = MaskStages::new(self.small.clone(), recipe.clone());
+            *place = Some(Tuned {
+                stages,
+                generation,
+                field: None,
+                former: (0, 0),
+            });
         }
     }
 
@@ -267,7 +290,11 @@ impl LabBench {
             return Err(format!("the fill is not there: {}", fill_path.display()));
         };
         let placement = &self.opened.placement;
-        let ready = self.tuned.iter().flatten().find(|tuned| tuned.stages.recipe() == recipe);
+        let ready = self
+            .tuned
+            .iter()
+            .flatten()
+            .find(|tuned| tuned.stages.recipe() == recipe);
         let weights = match ready {
             Some(tuned) => composite_weights(tuned.stages.mask(), recipe, placement),
             None => composite_weights(&process(&self.small, recipe), recipe, placement),
@@ -352,10 +379,24 @@ fn field_of(stages: &mut MaskStages, specks: &BinaryMask, placement: &Placement)
         .collect();
     let (across, down) = placement.image_size;
     if placement.region == PixelBox::whole(across, down) {
-        return LabField { size: [width, height], distance_px, raw };
+        return LabField {
+            size: [width, height],
+            distance_px,
+            raw,
+        };
     }
-    let PixelBox { x, y, width: box_width, height: box_height } = placement.region;
-    let region = crate::model::run::PixelBox { x, y, width: box_width, height: box_height };
+    let PixelBox {
+        x,
+        y,
+        width: box_width,
+        height: box_height,
+    } = placement.region;
+    let region = crate::model::run::PixelBox {
+        x,
+        y,
+        width: box_width,
+        height: box_height,
+    };
     let layout = Layout::new((width, height), region, placement.image_size);
     LabField {
         size: layout.size,

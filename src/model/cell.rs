@@ -361,7 +361,7 @@ impl CellDefaults {
     }
 }
 
-/// How a cell relates to what production does today: Q4_0, guidance 10, 28 steps.
+/// How a cell relates to what production does today: `Q4_0`, guidance 10, 28 steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Baseline {
     /// Production's quant, guidance and steps.

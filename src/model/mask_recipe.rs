@@ -172,11 +172,8 @@ impl MaskRecipe {
             self.feather_sigma_px
         );
         let digest = sha2::Sha256::digest(text.as_bytes());
-        digest
-            .iter()
-            .take(4)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        let first: [u8; 4] = [digest[0], digest[1], digest[2], digest[3]];
+        format!("{:08x}", u32::from_be_bytes(first))
     }
 }
 

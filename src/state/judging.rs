@@ -38,6 +38,32 @@ impl EventSource for SystemSource {
     }
 }
 
+/// Which boxes and points are drawn over a cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum MarksShown {
+    /// None.
+    Off,
+    /// Those on the cell itself.
+    #[default]
+    Own,
+    /// Those on the selected cell, at the same place in every cell: does the failure show there, too?
+    OfSelected,
+}
+
+impl MarksShown {
+    /// All choices in their order.
+    pub const ALL: [Self; 3] = [Self::Own, Self::OfSelected, Self::Off];
+
+    /// The name that is shown.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Off => "hidden",
+            Self::Own => "on their own cell",
+            Self::OfSelected => "of this cell in every cell",
+        }
+    }
+}
+
 /// A blind comparison that is on screen.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BlindView {
@@ -76,8 +102,8 @@ pub struct Judging {
     pub blind: Option<BlindView>,
     /// Pictures shown at a time in the next blind comparison, 2 to 4.
     pub blind_together: usize,
-    /// Whether boxes and points are drawn over every cell.
-    pub shows_marks: bool,
+    /// Which boxes and points are drawn over a cell.
+    pub marks: MarksShown,
 }
 
 /// What follows from a key.
@@ -91,10 +117,10 @@ pub struct Judged {
 
 impl Judging {
     /// Nothing said yet.
-    pub fn new(reviewer: ReviewerId) -> Self {
+    pub fn new(reviewer: ReviewerId, types: FailureTypes) -> Self {
         Self {
             reviewer,
-            types: FailureTypes::default(),
+            types,
             review: ReviewState::default(),
             ahead: ReviewState::default(),
             unwritten: 0,
@@ -102,7 +128,7 @@ impl Judging {
             sort: SortBy::Key,
             blind: None,
             blind_together: 2,
-            shows_marks: true,
+            marks: MarksShown::Own,
         }
     }
 

@@ -25,7 +25,7 @@ use crate::model::review::select::{Filter, SortBy};
 use crate::model::run::{CellState, Run, RunDocument};
 use command::Command;
 use compose::{ComposeForm, Estimate, FieldProblem, RunRequest};
-use judging::{EventSource, SystemSource};
+use judging::{EventSource, MarksShown, SystemSource};
 use lab::mask_field::MaskField;
 use lab::rerun::ExtendRun;
 use lab::{LabEffect, LabEvent, LabMsg, LabView};
@@ -196,8 +196,8 @@ pub enum JudgeMsg {
     Reveal,
     /// Leave the blind comparison; its votes stay.
     CloseBlind,
-    /// Boxes and points over every cell, or not.
-    ShowMarks(bool),
+    /// Which boxes and points are drawn over a cell.
+    ShowMarks(MarksShown),
     /// Write the review to a file.
     Export(Format),
 }

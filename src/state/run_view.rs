@@ -9,6 +9,7 @@ use crate::model::cell::CellKey;
 use crate::model::ids::ReviewerId;
 use crate::model::mask_recipe::MaskRecipe;
 use crate::model::matrix::Axis;
+use crate::model::review::failure::FailureTypes;
 use crate::model::review::select::{self, SortBy};
 use crate::model::run::{CellState, Run};
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 /// What is under way on this run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LiveRun {
-    /// What is being done, when it is not a cell: "loading Q8_0".
+    /// What is being done, when it is not a cell: "loading `Q8_0`".
     pub phase: String,
     /// The cell that is being made.
     pub cell: Option<CellKey>,
@@ -90,7 +91,13 @@ pub struct RunView {
 
 impl RunView {
     /// Opens a run at its mask's box, the baseline selected.
-    pub fn new(dir: PathBuf, run: Run, reviewer: ReviewerId, generation: u64) -> Self {
+    pub fn new(
+        dir: PathBuf,
+        run: Run,
+        reviewer: ReviewerId,
+        types: FailureTypes,
+        generation: u64,
+    ) -> Self {
         let pivot = Pivot::new(&run);
         let grid = pivot.grid(&run);
         let first_done = grid
@@ -114,7 +121,7 @@ impl RunView {
             is_reference_held: false,
             is_cycling: false,
             live: None,
-            judging: Judging::new(reviewer),
+            judging: Judging::new(reviewer, types),
             approving: None,
             generation,
             mask_field: None,

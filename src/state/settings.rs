@@ -1,5 +1,6 @@
 //! What is kept between sessions of the program.
 
+use crate::model::review::failure::FailureTypes;
 use serde::{Deserialize, Serialize};
 
 /// The settings. Unknown ones of a newer program are ignored, missing ones get their defaults.
@@ -18,6 +19,8 @@ pub struct Settings {
     pub phase1_path: String,
     /// Memory for pictures, in MiB.
     pub picture_budget_mib: u32,
+    /// The failure types on the keys `1` to `9`, in their order.
+    pub failure_types: FailureTypes,
     /// Light instead of dark.
     pub is_light: bool,
     /// Size of the interface, 0.5 to 3.
@@ -33,6 +36,7 @@ impl Default for Settings {
             models_dir: String::new(),
             phase1_path: "phase1.toml".to_owned(),
             picture_budget_mib: 1024,
+            failure_types: FailureTypes::default(),
             is_light: false,
             ui_scale: 1.0,
         }

@@ -67,6 +67,9 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             if settings.models_dir != state.settings.models_dir {
                 state.compose.models_dir.clone_from(&settings.models_dir);
             }
+            if let Some(view) = &mut state.run {
+                view.judging.types.clone_from(&settings.failure_types);
+            }
             state.settings = settings;
             Vec::new()
         }
@@ -221,7 +224,7 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
             view.lay_out();
         }
         Command::FullScreen => {
-            view.is_full_screen = !view.is_full_screen && view.selected.is_some()
+            view.is_full_screen = !view.is_full_screen && view.selected.is_some();
         }
         Command::Back if view.judging.blind.is_some() => view.judging.blind = None,
         Command::Back => {
@@ -249,15 +252,15 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
         Command::ZoomIn => view.ask(ViewRequest::ZoomBy(1.25)),
         Command::ZoomOut => view.ask(ViewRequest::ZoomBy(0.8)),
         Command::CycleOverlay => {
-            view.look.overlay = look::next_in(&Overlay::ALL, view.look.overlay)
+            view.look.overlay = look::next_in(&Overlay::ALL, view.look.overlay);
         }
         Command::CycleChannel => {
-            view.look.channel = look::next_in(&Channel::ALL, view.look.channel)
+            view.look.channel = look::next_in(&Channel::ALL, view.look.channel);
         }
         Command::Loupe => view.look.has_loupe = !view.look.has_loupe,
         Command::ExposureUp => view.look.exposure_stops = (view.look.exposure_stops + 0.5).min(8.0),
         Command::ExposureDown => {
-            view.look.exposure_stops = (view.look.exposure_stops - 0.5).max(-8.0)
+            view.look.exposure_stops = (view.look.exposure_stops - 0.5).max(-8.0);
         }
         Command::SwapAxes => {
             let rows = view.pivot.columns;
@@ -310,7 +313,13 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 (Ok(run), slot) => {
                     state.next_id += 1;
                     let reviewer = ReviewerId::from_name(&state.settings.reviewer);
-                    let mut fresh = RunView::new(dir.clone(), *run, reviewer, state.next_id);
+                    let mut fresh = RunView::new(
+                        dir.clone(),
+                        *run,
+                        reviewer,
+                        state.settings.failure_types.clone(),
+                        state.next_id,
+                    );
                     if let Some(former) = slot.as_ref() {
                         // How one looks is kept when runs change.
                         fresh.look = super::look::Look {

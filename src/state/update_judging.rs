@@ -192,8 +192,8 @@ pub fn on_msg(state: &mut AppState, msg: JudgeMsg) -> Vec<Effect> {
             judging.blind = None;
             Vec::new()
         }
-        JudgeMsg::ShowMarks(shows) => {
-            judging.shows_marks = shows;
+        JudgeMsg::ShowMarks(marks) => {
+            judging.marks = marks;
             Vec::new()
         }
         JudgeMsg::Export(format) => {

@@ -120,16 +120,17 @@ impl StorageConfig {
                     place: place.clone(),
                     remedy: "mend or move the file away; it is not overwritten".into(),
                 })?;
-        let mut set = |key: &str, value: toml_edit::Value| {
-            let decor = document
-                .get(key)
-                .and_then(|i| i.as_value())
-                .map(|v| v.decor().clone());
-            let mut value = value;
-            if let Some(decor) = decor {
-                *value.decor_mut() = decor;
+        let mut set = |key: &str, mut value: toml_edit::Value| match document.get_mut(key) {
+            // In place: the comments above and behind belong to the key and to the old value.
+            Some(item) => {
+                if let Some(old) = item.as_value() {
+                    *value.decor_mut() = old.decor().clone();
+                }
+                *item = toml_edit::Item::Value(value);
             }
-            document.insert(key, toml_edit::Item::Value(value));
+            None => {
+                document.insert(key, toml_edit::Item::Value(value));
+            }
         };
         set("bucket", self.bucket.as_str().into());
         set("run_prefix", self.run_prefix.as_str().into());

@@ -155,7 +155,7 @@ mod tests {
                 r#"Verdict(at: "x", id : "b", note: "id: \"no\" )")"#,
                 Some("b"),
             ),
-            (r##"(note: r#"(id: "x""#, id: "c"),"##, Some("c")),
+            ("(note: r#\"(id: \"x\"\"#, id: \"c\"),", Some("c")),
             (
                 r#"(cell: (id: "inner"), id: "outer") // said"#,
                 Some("outer"),

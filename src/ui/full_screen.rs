@@ -62,7 +62,7 @@ pub fn full_screen_ui(
         }
         Some(CellState::Failed { error, .. }) => say(ui, rect, &format!("failed: {error}")),
         Some(CellState::Unreadable { reason }) => {
-            say(ui, rect, &format!("cannot be read: {reason}"))
+            say(ui, rect, &format!("cannot be read: {reason}"));
         }
         Some(CellState::Missing) | None => say(ui, rect, "not run"),
     }

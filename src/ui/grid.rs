@@ -217,7 +217,7 @@ fn cell_ui(
         }
         Some(CellState::Failed { error, .. }) => message_cell(painter, it.rect, "failed", error),
         Some(CellState::Unreadable { reason }) => {
-            message_cell(painter, it.rect, "cannot be read", reason)
+            message_cell(painter, it.rect, "cannot be read", reason);
         }
         Some(CellState::Missing) | None => match view
             .live

@@ -63,27 +63,28 @@ pub fn mark_response(
             };
             out.push(add(key, shape, view));
         }
-    } else if response.dragged() && is_mine {
-        if let Some((_, from)) = &memory.drawing {
-            let rect = egui::Rect::from_two_pos(map.to_ui(*from), pointer);
-            let painter = ui.ctx().layer_painter(egui::LayerId::new(
-                egui::Order::Foreground,
-                egui::Id::unique("drawing"),
-            ));
-            let stroke = |width, colour| egui::Stroke::new(width, colour);
-            painter.rect_stroke(
-                rect,
-                0.0,
-                stroke(3.0, egui::Color32::BLACK),
-                egui::StrokeKind::Outside,
-            );
-            painter.rect_stroke(
-                rect,
-                0.0,
-                stroke(1.5, egui::Color32::YELLOW),
-                egui::StrokeKind::Outside,
-            );
-        }
+    } else if response.dragged()
+        && is_mine
+        && let Some((_, from)) = &memory.drawing
+    {
+        let rect = egui::Rect::from_two_pos(map.to_ui(*from), pointer);
+        let painter = ui.ctx().layer_painter(egui::LayerId::new(
+            egui::Order::Foreground,
+            egui::Id::unique("drawing"),
+        ));
+        let stroke = |width, colour| egui::Stroke::new(width, colour);
+        painter.rect_stroke(
+            rect,
+            0.0,
+            stroke(3.0, egui::Color32::BLACK),
+            egui::StrokeKind::Outside,
+        );
+        painter.rect_stroke(
+            rect,
+            0.0,
+            stroke(1.5, egui::Color32::YELLOW),
+            egui::StrokeKind::Outside,
+        );
     }
 }
 

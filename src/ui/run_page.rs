@@ -45,14 +45,14 @@ pub fn run_page_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, o
         egui::Panel::left("originals")
             .default_size(theme::SIDE_PANEL_WIDTH)
             .show(ui, |ui| {
-                side_panels::originals_ui(ui, state, view, memory, out)
+                side_panels::originals_ui(ui, state, view, memory, out);
             });
     }
     if !state.is_right_folded {
         egui::Panel::right("inspector")
             .default_size(theme::SIDE_PANEL_WIDTH)
             .show(ui, |ui| {
-                side_panels::inspector_ui(ui, state, view, memory, out)
+                side_panels::inspector_ui(ui, state, view, memory, out);
             });
     }
     egui::CentralPanel::default()

@@ -1,5 +1,7 @@
 //! Settings: who reviews, where things are kept, how much memory pictures may take.
 
+use crate::model::review::failure::{FailureKey, FailureType, FailureTypes};
+use crate::state::settings::Settings;
 use crate::state::{AppState, Msg};
 use eframe::egui;
 
@@ -63,7 +65,10 @@ pub fn settings_page_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>)
                     )
                     .labelled_by(name.id);
                     ui.end_row();
-                    ui.label("Theme");
+                    ui.label("Failure types");
+                failure_types_ui(ui, &mut settings);
+                ui.end_row();
+                ui.label("Theme");
                     ui.horizontal(|ui| {
                         ui.selectable_value(&mut settings.is_light, false, "Dark");
                         ui.selectable_value(&mut settings.is_light, true, "Light");
@@ -75,4 +80,51 @@ pub fn settings_page_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>)
     if settings != state.settings {
         out.push(Msg::SetSettings(Box::new(settings)));
     }
+}
+
+/// The list on the keys `1` to `9`. A type's key in journals is made from its first label and stays.
+fn failure_types_ui(ui: &mut egui::Ui, settings: &mut Settings) {
+    ui.vertical(|ui| {
+        let mut types = settings.failure_types.all().to_vec();
+        let mut removed = None;
+        for (index, kind) in types.iter_mut().enumerate() {
+            ui.horizontal(|ui| {
+                let name = ui.label(format!("{}", index + 1));
+                ui.add_sized([260.0, 20.0], egui::TextEdit::singleline(&mut kind.label))
+                    .labelled_by(name.id);
+                ui.checkbox(&mut kind.is_failure, "fails the cell");
+                ui.weak(kind.key.as_str());
+                let remove = ui.small_button("✕");
+                remove.widget_info(|| {
+                    let label = format!("Remove failure type {}", index + 1);
+                    egui::WidgetInfo::labeled(egui::Role::Button, true, label)
+                });
+                if remove.clicked() {
+                    removed = Some(index);
+                }
+            });
+        }
+        if let Some(index) = removed {
+            types.remove(index);
+        }
+        ui.horizontal(|ui| {
+            if ui.add_enabled(types.len() < 9, egui::Button::new("Add a type")).clicked()
+                && let Some(key) = free_key(&types)
+            {
+                types.push(FailureType { label: key.as_str().replace('_', " "), key, is_failure: true });
+            }
+            if ui.button("Reset the list").clicked() {
+                types = FailureTypes::default().all().to_vec();
+            }
+        });
+        if let Ok(types) = FailureTypes::new(types) {
+            settings.failure_types = types;
+        }
+    });
+}
+
+fn free_key(types: &[FailureType]) -> Option<FailureKey> {
+    (1..=99)
+        .filter_map(|n| FailureKey::new(format!("type_{n}")).ok())
+        .find(|key| types.iter().all(|kind| kind.key != *key))
 }

@@ -9,6 +9,7 @@ use crate::model::review::findings::Findings;
 use crate::model::review::select::{Filter, SortBy};
 use crate::model::review::state::{CellReview, Standing};
 use crate::state::command::Command;
+use crate::state::judging::MarksShown;
 use crate::state::run_view::RunView;
 use crate::state::{JudgeMsg, Msg};
 use eframe::egui::{self, Align2, Color32, Rect, Stroke, StrokeKind, vec2};
@@ -126,9 +127,11 @@ pub fn paint_marks(
     map: &super::canvas::CellMap,
 ) {
     use crate::model::review::event::Shape;
-    if !view.judging.shows_marks {
-        return;
-    }
+    let key = match (view.judging.marks, &view.selected) {
+        (MarksShown::Off, _) | (MarksShown::OfSelected, None) => return,
+        (MarksShown::Own, _) => key,
+        (MarksShown::OfSelected, Some(selected)) => selected,
+    };
     let painter = painter.with_clip_rect(painter.clip_rect().intersect(rect));
     for (_, said) in view.judging.review.side_by_side(key) {
         for placed in &said.marks {
@@ -257,10 +260,22 @@ pub fn verdict_ui(
             });
         }
     }
-    let mut shows = view.judging.shows_marks;
-    if ui.checkbox(&mut shows, "Show boxes and points").changed() {
-        out.push(Msg::Judge(JudgeMsg::ShowMarks(shows)));
-    }
+    let shown = view.judging.marks;
+    ui.horizontal(|ui| {
+        ui.label("Boxes and points");
+        let combo = egui::ComboBox::from_id_salt("marks").selected_text(shown.label());
+        let combo = combo.show_ui(ui, |ui| {
+            for marks in MarksShown::ALL {
+                if ui.selectable_label(marks == shown, marks.label()).clicked() {
+                    out.push(Msg::Judge(JudgeMsg::ShowMarks(marks)));
+                }
+            }
+        });
+        combo.response.widget_info(|| {
+            let label = format!("boxes and points: {}", shown.label());
+            egui::WidgetInfo::labeled(egui::Role::ComboBox, true, label)
+        });
+    });
     ui.weak("Shift and drag on a picture draws a box; Shift and click sets a point.");
     others_ui(ui, view, key);
 }

@@ -24,7 +24,7 @@ fn leash(width: u32, height: u32) -> GrayImage {
         let band = (v - 0.5 - 0.3 * (u * 9.0).sin()).abs() < 0.02;
         let blob = (u - 0.3).hypot((v - 0.4) * down / across) < 0.1;
         let noise = state.is_multiple_of(1000);
-        image::Luma([if (band || blob) != noise { 255 } else { 0 }])
+        image::Luma([if (band || blob) ^ noise { 255 } else { 0 }])
     })
 }
 
@@ -75,13 +75,13 @@ fn at_1_megapixel(c: &mut Criterion) {
     let processed = process(&grey, &recipe);
     let mut group = c.benchmark_group("1 MP");
     group.bench_function("whole recipe", |b| {
-        b.iter(|| process(black_box(&grey), &recipe))
+        b.iter(|| process(black_box(&grey), &recipe));
     });
     group.bench_function("exact field", |b| {
         b.iter(|| DistanceField::to_white(black_box(&processed.cleaned)));
     });
     group.bench_function("feather 4", |b| {
-        b.iter(|| feather(black_box(&processed.grown), 4.0))
+        b.iter(|| feather(black_box(&processed.grown), 4.0));
     });
     group.bench_function("figures", |b| b.iter(|| black_box(&processed).figures()));
     group.finish();

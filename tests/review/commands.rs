@@ -61,11 +61,10 @@ impl Place {
     }
 
     fn approve(&self, args: &ApproveArgs) -> (anyhow::Result<()>, String) {
-        self.approve_with(args, 100, None)
+        Self::approve_with(args, 100, None)
     }
 
     fn approve_with(
-        &self,
         args: &ApproveArgs,
         second: i64,
         answers: Option<&mut dyn BufRead>,

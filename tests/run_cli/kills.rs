@@ -45,7 +45,7 @@ fn believed(folder: &Path) -> BTreeMap<String, Vec<u8>> {
                 done.insert(name.clone(), documents[&name].clone());
             }
             CellState::Missing => {
-                assert!(!documents.contains_key(&name), "{name} counts for nothing")
+                assert!(!documents.contains_key(&name), "{name} counts for nothing");
             }
             other => panic!("{name} after a kill: {other:?}"),
         }

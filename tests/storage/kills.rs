@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::faults::{checksums, remote};
-use super::support::{emulator, ensure_same, make_run, new_bucket, open, pull, push, tree};
+use super::support::{emulator, ensure_same, make_run, new_bucket, open, push, tree};
 
 const KILLS: u64 = 50;
 const CELLS: usize = 24;

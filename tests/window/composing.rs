@@ -33,8 +33,8 @@ fn fill_form(
 ) {
     let mut form = harness.state().state().compose.clone();
     form.session_dir = session(desk).display().to_string();
-    form.models_dir = "painted".to_owned();
-    form.steps = "3".to_owned();
+    "painted".clone_into(&mut form.models_dir);
+    "3".clone_into(&mut form.steps);
     harness.state_mut().send(Msg::SetCompose(Box::new(form)));
     harness
         .state_mut()

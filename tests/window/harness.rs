@@ -41,10 +41,25 @@ pub fn service_run() -> PathBuf {
     fixture("service-run/audit/20260222-025304")
 }
 
+/// A folder that goes with the test, or one that outlives this process.
+pub enum Folder {
+    Own(tempfile::TempDir),
+    Kept(PathBuf),
+}
+
+impl Folder {
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Kept(folder) => folder,
+        }
+    }
+}
+
 /// A folder of the test's own with a copy of the service's run in it.
 pub struct Desk {
-    /// Gone with this value.
-    pub folder: tempfile::TempDir,
+    /// The test's own folder.
+    pub folder: Folder,
     /// The run's copy.
     pub run: PathBuf,
 }
@@ -60,7 +75,12 @@ impl Desk {
         {
             std::fs::copy(entry.path(), run.join(entry.file_name())).expect("copied");
         }
-        Self { folder, run }
+        Self { folder: Folder::Own(folder), run }
+    }
+
+    /// A desk in a folder that is there already.
+    pub fn at(folder: PathBuf, run: &str) -> Self {
+        Self { run: folder.join("runs").join(run), folder: Folder::Kept(folder) }
     }
 
     pub fn phase1(&self) -> PathBuf {
@@ -160,7 +180,7 @@ pub fn settle(harness: &mut Harness<'static, FillAuditApp>) {
     );
 }
 
-/// Writes a picture where FILL_AUDIT_PICTURES says, for a person to look at.
+/// Writes a picture where `FILL_AUDIT_PICTURES` says, for a person to look at.
 pub fn keep_picture(harness: &mut Harness<'static, FillAuditApp>, name: &str) {
     if let Some(folder) = std::env::var_os("FILL_AUDIT_PICTURES") {
         let path = PathBuf::from(folder).join(format!("{name}.png"));

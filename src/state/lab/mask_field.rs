@@ -67,8 +67,20 @@ impl MaskField {
 }
 
 /// The same box in the type of the pixels' functions.
-pub const fn region_of(PixelBox { x, y, width, height }: PixelBox) -> binary::PixelBox {
-    binary::PixelBox { x, y, width, height }
+pub const fn region_of(
+    PixelBox {
+        x,
+        y,
+        width,
+        height,
+    }: PixelBox,
+) -> binary::PixelBox {
+    binary::PixelBox {
+        x,
+        y,
+        width,
+        height,
+    }
 }
 
 /// The part of a raw mask that the model is given, at inference size by area, not yet thresholded.
@@ -121,7 +133,10 @@ impl Layout {
             f64::from(inner.0) / f64::from(region.width.max(1)),
             f64::from(inner.1) / f64::from(region.height.max(1)),
         ];
-        let sides = [f64::from(image_size.0) * density[0], f64::from(image_size.1) * density[1]];
+        let sides = [
+            f64::from(image_size.0) * density[0],
+            f64::from(image_size.1) * density[1],
+        ];
         let coarser = (f64::from(MAX_FIELD_SIDE) / sides[0].max(sides[1])).min(1.0);
         let size = sides.map(|side| ((side * coarser).round() as u32).max(1));
         // The inference pixel under the centre of each texel; none outside the region.
@@ -130,7 +145,8 @@ impl Layout {
                 .map(|texel| {
                     let pos_in_image =
                         (f64::from(texel) + 0.5) * f64::from(image) / f64::from(texels);
-                    let at = (pos_in_image - f64::from(start)) * f64::from(inner) / f64::from(length);
+                    let at =
+                        (pos_in_image - f64::from(start)) * f64::from(inner) / f64::from(length);
                     (at >= 0.0 && at < f64::from(inner)).then_some(at as usize)
                 })
                 .collect()

@@ -144,7 +144,11 @@ pub struct Brush {
 
 impl Default for Brush {
     fn default() -> Self {
-        Self { tool: Tool::Brush, radius_px: 12.0, is_erasing: false }
+        Self {
+            tool: Tool::Brush,
+            radius_px: 12.0,
+            is_erasing: false,
+        }
     }
 }
 
@@ -224,7 +228,8 @@ impl LabView {
 
     /// Whether anything would be lost without saving.
     pub fn has_unsaved(&self) -> bool {
-        self.painted.is_changed || self.saved_recipe.as_ref() != Some(self.recipe())
+        let kept = self.saved_recipe.as_ref().unwrap_or(&self.opened.recipe);
+        self.painted.is_changed || kept != self.recipe()
     }
 
     fn ask(&mut self, request: ViewRequest) {

@@ -58,7 +58,10 @@ struct Patch {
 impl Patch {
     fn of(mask: &GrayImage, area: PixelBox) -> Self {
         let part = image::imageops::crop_imm(mask, area.x, area.y, area.width, area.height);
-        Self { area, pixels: part.to_image() }
+        Self {
+            area,
+            pixels: part.to_image(),
+        }
     }
 
     fn size_bytes(&self) -> usize {
@@ -120,7 +123,11 @@ impl MaskPainting {
     /// Does what was asked; answers the rectangle that changed, if anything did.
     pub fn apply(&mut self, op: &PaintOp) -> Option<PixelBox> {
         let changed = match op {
-            PaintOp::Begin { pos_in_image, radius_px, is_white } => {
+            PaintOp::Begin {
+                pos_in_image,
+                radius_px,
+                is_white,
+            } => {
                 self.end_stroke();
                 self.stroke = Some(Stroke {
                     before: Arc::clone(&self.mask),
@@ -136,13 +143,21 @@ impl MaskPainting {
                 self.end_stroke();
                 None
             }
-            PaintOp::Lasso { points_in_image, is_white } => {
+            PaintOp::Lasso {
+                points_in_image,
+                is_white,
+            } => {
                 self.end_stroke();
                 let area = bounds(points_in_image, 0.0, self.mask.dimensions())?;
-                self.step(area, |mask| fill_polygon(mask, points_in_image, value_of(*is_white)));
+                self.step(area, |mask| {
+                    fill_polygon(mask, points_in_image, value_of(*is_white));
+                });
                 Some(area)
             }
-            PaintOp::Fill { pos_in_image, is_white } => {
+            PaintOp::Fill {
+                pos_in_image,
+                is_white,
+            } => {
                 self.end_stroke();
                 let value = value_of(*is_white);
                 let (spans, area) = area_around(&self.mask, *pos_in_image)?;
@@ -244,7 +259,12 @@ const fn value_of(is_white: bool) -> u8 {
 pub fn joined(a: PixelBox, b: PixelBox) -> PixelBox {
     let (x, y) = (a.x.min(b.x), a.y.min(b.y));
     let (right, bottom) = (a.right().max(b.right()), a.bottom().max(b.bottom()));
-    PixelBox { x, y, width: right - x, height: bottom - y }
+    PixelBox {
+        x,
+        y,
+        width: right - x,
+        height: bottom - y,
+    }
 }
 
 /// The pixels around points, `margin` further out, inside the picture; none outside it.
@@ -253,14 +273,21 @@ fn bounds(points: &[[f32; 2]], margin: f32, (width, height): (u32, u32)) -> Opti
         let values = points.iter().filter_map(|point| point.get(axis).copied());
         let (low, high) = values
             .filter(|value| value.is_finite())
-            .fold((f32::MAX, f32::MIN), |(low, high), value| (low.min(value), high.max(value)));
+            .fold((f32::MAX, f32::MIN), |(low, high), value| {
+                (low.min(value), high.max(value))
+            });
         let from = (low - margin).floor().clamp(0.0, side as f32) as u32;
         let to = (high + margin).ceil().clamp(0.0, side as f32) as u32;
-        (to > from).then_some((from, to - from))
+        (to > from).then(|| (from, to - from))
     };
     let (x, box_width) = along(0, width)?;
     let (y, box_height) = along(1, height)?;
-    Some(PixelBox { x, y, width: box_width, height: box_height })
+    Some(PixelBox {
+        x,
+        y,
+        width: box_width,
+        height: box_height,
+    })
 }
 
 /// Squared distance of a point to the line between two others.
@@ -282,15 +309,21 @@ fn fill_polygon(mask: &mut GrayImage, points: &[[f32; 2]], value: u8) {
     let Some(area) = bounds(points, 0.0, mask.dimensions()) else {
         return;
     };
-    let edges: Vec<([f32; 2], [f32; 2])> =
-        points.iter().copied().zip(points.iter().copied().cycle().skip(1)).collect();
+    let edges: Vec<([f32; 2], [f32; 2])> = points
+        .iter()
+        .copied()
+        .zip(points.iter().copied().cycle().skip(1))
+        .collect();
     let mut crossings = Vec::new();
     for y in area.y..area.bottom() {
         let at = y as f32 + 0.5;
         crossings.clear();
-        crossings.extend(edges.iter().filter(|(a, b)| (a[1] <= at) != (b[1] <= at)).map(
-            |(a, b)| a[0] + (at - a[1]) / (b[1] - a[1]) * (b[0] - a[0]),
-        ));
+        crossings.extend(
+            edges
+                .iter()
+                .filter(|(a, b)| (a[1] <= at) != (b[1] <= at))
+                .map(|(a, b)| a[0] + (at - a[1]) / (b[1] - a[1]) * (b[0] - a[0])),
+        );
         crossings.sort_by(f32::total_cmp);
         for pair in crossings.chunks_exact(2) {
             let &[from, to] = pair else { continue };
@@ -335,9 +368,17 @@ fn area_around(mask: &GrayImage, pos: [f32; 2]) -> Option<(Spans, PixelBox)> {
         }
         seen[at(from, y)..at(from, y) + (to - from) as usize].fill(true);
         spans.push((y, from, to));
-        let row = PixelBox { x: from, y, width: to - from, height: 1 };
+        let row = PixelBox {
+            x: from,
+            y,
+            width: to - from,
+            height: 1,
+        };
         area = Some(area.map_or(row, |area| joined(area, row)));
-        for next in [y.checked_sub(1), Some(y + 1).filter(|&next| next < height)].into_iter().flatten() {
+        for next in [y.checked_sub(1), Some(y + 1).filter(|&next| next < height)]
+            .into_iter()
+            .flatten()
+        {
             let mut was_open = false;
             for x in from..to {
                 let open = is_white(x, next) == wanted && !seen[at(x, next)];
@@ -361,13 +402,22 @@ mod tests {
     }
 
     fn white_px(painting: &MaskPainting) -> usize {
-        painting.mask().as_raw().iter().filter(|&&grey| grey == 255).count()
+        painting
+            .mask()
+            .as_raw()
+            .iter()
+            .filter(|&&grey| grey == 255)
+            .count()
     }
 
     fn stroke(painting: &mut MaskPainting, points: &[[f32; 2]], is_white: bool) {
         for (index, &pos_in_image) in points.iter().enumerate() {
             let op = if index == 0 {
-                PaintOp::Begin { pos_in_image, radius_px: 3.0, is_white }
+                PaintOp::Begin {
+                    pos_in_image,
+                    radius_px: 3.0,
+                    is_white,
+                }
             } else {
                 PaintOp::To { pos_in_image }
             };
@@ -379,7 +429,11 @@ mod tests {
     #[test]
     fn a_stroke_is_one_step_however_many_moves_it_has() {
         let mut painting = black();
-        stroke(&mut painting, &[[10.0, 10.0], [30.0, 10.0], [30.0, 30.0]], true);
+        stroke(
+            &mut painting,
+            &[[10.0, 10.0], [30.0, 10.0], [30.0, 30.0]],
+            true,
+        );
         let painted = white_px(&painting);
         assert!(painted > 200, "{painted}");
         assert_eq!(painting.mask().get_pixel(20, 10).0, [255]);
@@ -407,7 +461,10 @@ mod tests {
     fn a_lasso_fills_the_pixels_whose_centres_it_encloses() {
         let mut painting = black();
         let points_in_image = vec![[10.0, 10.0], [20.0, 10.0], [20.0, 15.0], [10.0, 15.0]];
-        painting.apply(&PaintOp::Lasso { points_in_image, is_white: true });
+        painting.apply(&PaintOp::Lasso {
+            points_in_image,
+            is_white: true,
+        });
         assert_eq!(white_px(&painting), 50);
         assert_eq!(painting.mask().get_pixel(10, 10).0, [255]);
         assert_eq!(painting.mask().get_pixel(20, 12).0, [0]);
@@ -417,13 +474,25 @@ mod tests {
     fn fill_closes_a_hole_and_takes_a_component_away() {
         let mut painting = black();
         let ring = vec![[10.0, 10.0], [40.0, 10.0], [40.0, 35.0], [10.0, 35.0]];
-        painting.apply(&PaintOp::Lasso { points_in_image: ring, is_white: true });
+        painting.apply(&PaintOp::Lasso {
+            points_in_image: ring,
+            is_white: true,
+        });
         let hole = vec![[15.0, 15.0], [30.0, 15.0], [30.0, 30.0], [15.0, 30.0]];
-        painting.apply(&PaintOp::Lasso { points_in_image: hole, is_white: false });
+        painting.apply(&PaintOp::Lasso {
+            points_in_image: hole,
+            is_white: false,
+        });
         assert_eq!(white_px(&painting), 750 - 225);
-        painting.apply(&PaintOp::Fill { pos_in_image: [20.5, 20.5], is_white: true });
+        painting.apply(&PaintOp::Fill {
+            pos_in_image: [20.5, 20.5],
+            is_white: true,
+        });
         assert_eq!(white_px(&painting), 750);
-        painting.apply(&PaintOp::Fill { pos_in_image: [12.0, 12.0], is_white: false });
+        painting.apply(&PaintOp::Fill {
+            pos_in_image: [12.0, 12.0],
+            is_white: false,
+        });
         assert_eq!(white_px(&painting), 0);
     }
 
@@ -431,13 +500,28 @@ mod tests {
     fn what_lies_outside_changes_nothing() {
         let mut painting = black();
         let far = [-500.0, 7.0];
-        let begin = PaintOp::Begin { pos_in_image: far, radius_px: 3.0, is_white: true };
+        let begin = PaintOp::Begin {
+            pos_in_image: far,
+            radius_px: 3.0,
+            is_white: true,
+        };
         assert_eq!(painting.apply(&begin), None);
         painting.apply(&PaintOp::End);
-        assert_eq!(painting.apply(&PaintOp::Fill { pos_in_image: far, is_white: true }), None);
-        let nan = vec![[f32::NAN, 1.0], [2.0, f32::NAN]];
-        painting.apply(&PaintOp::Lasso { points_in_image: nan, is_white: true });
-        assert_eq!(painting.revision(), u64::from(painting.can_undo()));
+        assert_eq!(
+            painting.apply(&PaintOp::Fill {
+                pos_in_image: far,
+                is_white: true
+            }),
+            None
+        );
+        for points_in_image in [Vec::new(), vec![[f32::NAN; 2]; 3], vec![far; 3]] {
+            let lasso = PaintOp::Lasso {
+                points_in_image,
+                is_white: true,
+            };
+            assert_eq!(painting.apply(&lasso), None);
+        }
+        assert_eq!((painting.revision(), painting.can_undo()), (0, false));
         assert_eq!(white_px(&painting), 0);
     }
 
@@ -445,14 +529,24 @@ mod tests {
         let pos = || prop::array::uniform2(-20.0_f32..80.0);
         prop_oneof![
             (pos(), 0.5_f32..9.0, any::<bool>()).prop_map(|(pos_in_image, radius_px, is_white)| {
-                PaintOp::Begin { pos_in_image, radius_px, is_white }
+                PaintOp::Begin {
+                    pos_in_image,
+                    radius_px,
+                    is_white,
+                }
             }),
             pos().prop_map(|pos_in_image| PaintOp::To { pos_in_image }),
             Just(PaintOp::End),
-            (prop::collection::vec(pos(), 0..6), any::<bool>())
-                .prop_map(|(points_in_image, is_white)| PaintOp::Lasso { points_in_image, is_white }),
-            (pos(), any::<bool>())
-                .prop_map(|(pos_in_image, is_white)| PaintOp::Fill { pos_in_image, is_white }),
+            (prop::collection::vec(pos(), 0..6), any::<bool>()).prop_map(
+                |(points_in_image, is_white)| PaintOp::Lasso {
+                    points_in_image,
+                    is_white
+                }
+            ),
+            (pos(), any::<bool>()).prop_map(|(pos_in_image, is_white)| PaintOp::Fill {
+                pos_in_image,
+                is_white
+            }),
         ]
     }
 

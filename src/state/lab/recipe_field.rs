@@ -142,10 +142,14 @@ impl RecipeField {
         let value = self.value(recipe);
         match self.measure() {
             Measure::Level => None,
-            Measure::Length => Some(format!("= {:.1} px of the photo", value * original_px_per_px)),
-            Measure::Area => {
-                Some(format!("= {:.0} px of the photo", value * original_px_per_px.powi(2)))
-            }
+            Measure::Length => Some(format!(
+                "= {:.1} px of the photo",
+                value * original_px_per_px
+            )),
+            Measure::Area => Some(format!(
+                "= {:.0} px of the photo",
+                value * original_px_per_px.powi(2)
+            )),
         }
     }
 }
@@ -182,7 +186,13 @@ mod tests {
         let recipe = MaskRecipe::default();
         let shown = |field: RecipeField| field.at_original(&recipe, 2.5);
         assert_eq!(shown(RecipeField::Threshold), None);
-        assert_eq!(shown(RecipeField::Dilate).as_deref(), Some("= 25.0 px of the photo"));
-        assert_eq!(shown(RecipeField::MinComponent).as_deref(), Some("= 312 px of the photo"));
+        assert_eq!(
+            shown(RecipeField::Dilate).as_deref(),
+            Some("= 25.0 px of the photo")
+        );
+        assert_eq!(
+            shown(RecipeField::MinComponent).as_deref(),
+            Some("= 312 px of the photo")
+        );
     }
 }

@@ -53,34 +53,35 @@ pub fn extension(
     gates_override: &str,
 ) -> Result<ExtendRun, String> {
     let Some(document) = view.run.document() else {
-        return Err("this run has no session: its mask is unknown, so nothing can be run again"
-            .to_owned());
+        return Err(
+            "this run has no session: its mask is unknown, so nothing can be run again".to_owned(),
+        );
     };
     let cells = cells(view, scope);
     if cells.is_empty() {
         return Err("no cell is selected".to_owned());
     }
     recipe.check().map_err(|error| error.to_string())?;
-    let dilation =
-        RadiusPx::new(f64::from(recipe.dilate_px)).map_err(|error| error.to_string())?;
-    fn distinct<T: PartialEq + Clone>(values: impl Iterator<Item = T>) -> Vec<T> {
-        let mut all = Vec::new();
-        for value in values {
-            if !all.contains(&value) {
-                all.push(value);
-            }
-        }
-        all
-    }
+    let dilation = RadiusPx::new(f64::from(recipe.dilate_px)).map_err(|error| error.to_string())?;
     let own = &document.plan.matrix;
-    let or = |found: Vec<u64>| if found.is_empty() { own.seeds.clone() } else { found };
+    let or = |found: Vec<u64>| {
+        if found.is_empty() {
+            own.seeds.clone()
+        } else {
+            found
+        }
+    };
     let prompts = distinct(cells.iter().filter_map(|key| key.prompt));
     let matrix = Matrix {
         quants: distinct(cells.iter().map(|key| key.quant.clone())),
         guidances: distinct(cells.iter().map(|key| key.guidance)),
         steps: distinct(cells.iter().map(|key| key.steps)),
         seeds: or(distinct(cells.iter().filter_map(|key| key.seed))),
-        prompts: if prompts.is_empty() { own.prompts.clone() } else { prompts },
+        prompts: if prompts.is_empty() {
+            own.prompts.clone()
+        } else {
+            prompts
+        },
         dilations: vec![dilation],
     };
     matrix.check().map_err(|error| error.to_string())?;
@@ -92,6 +93,17 @@ pub fn extension(
         prompts: view.run.prompts.clone(),
         gates_override: (!gates_override.trim().is_empty()).then(|| gates_override.to_owned()),
     })
+}
+
+/// The values without repetition, in their order.
+fn distinct<T: PartialEq + Clone>(values: impl Iterator<Item = T>) -> Vec<T> {
+    let mut all = Vec::new();
+    for value in values {
+        if !all.contains(&value) {
+            all.push(value);
+        }
+    }
+    all
 }
 
 /// What a cell was made at, if another dilation is on screen: `made at 10 px`.

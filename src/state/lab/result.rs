@@ -122,7 +122,10 @@ impl PendingMask {
     /// Whether it may be taken as it is: a mask of the right size that is no picture.
     pub fn is_usable(&self) -> bool {
         !self.findings.iter().any(|finding| {
-            matches!(finding, MaskFinding::WrongSize { .. } | MaskFinding::Coloured { .. })
+            matches!(
+                finding,
+                MaskFinding::WrongSize { .. } | MaskFinding::Coloured { .. }
+            )
         })
     }
 }

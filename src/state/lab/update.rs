@@ -67,11 +67,16 @@ fn open_run(state: &mut AppState) -> Vec<Effect> {
         return Vec::new();
     };
     let Some(document) = view.run.document() else {
-        state.toast("this run has no session: open the session's folder instead", true);
+        state.toast(
+            "this run has no session: open the session's folder instead",
+            true,
+        );
         return Vec::new();
     };
-    let source =
-        LabSource::Run { dir: view.dir.clone(), document: Box::new(document.clone()) };
+    let source = LabSource::Run {
+        dir: view.dir.clone(),
+        document: Box::new(document.clone()),
+    };
     open(state, source)
 }
 
@@ -80,7 +85,11 @@ fn compose(state: &AppState) -> Vec<Effect> {
     let (Some(view), Some(run)) = (&state.lab, &state.run) else {
         return Vec::new();
     };
-    let Some(key) = view.fill_of.as_ref().filter(|_| view.tab == LabTab::Composite) else {
+    let Some(key) = view
+        .fill_of
+        .as_ref()
+        .filter(|_| view.tab == LabTab::Composite)
+    else {
         return Vec::new();
     };
     if view.exact_composite().is_some() {
@@ -148,7 +157,11 @@ pub fn on_msg(state: &mut AppState, msg: LabMsg) -> Vec<Effect> {
     match msg {
         LabMsg::SetRecipe { recipe, is_settled } => {
             if recipe.check().is_err() || *recipe == view.recipes[0] {
-                return if is_settled { compose(state) } else { Vec::new() };
+                return if is_settled {
+                    compose(state)
+                } else {
+                    Vec::new()
+                };
             }
             view.recipes[0] = *recipe;
             let mut effects = vec![view.process(Slot::A)];
@@ -181,8 +194,11 @@ pub fn on_msg(state: &mut AppState, msg: LabMsg) -> Vec<Effect> {
             Vec::new()
         }
         LabMsg::SetBrush(brush) => {
-            let radius_px =
-                if brush.radius_px.is_finite() { brush.radius_px.clamp(0.5, 500.0) } else { 12.0 };
+            let radius_px = if brush.radius_px.is_finite() {
+                brush.radius_px.clamp(0.5, 500.0)
+            } else {
+                12.0
+            };
             view.brush = Brush { radius_px, ..brush };
             Vec::new()
         }
@@ -220,7 +236,10 @@ fn save(state: &mut AppState) -> Vec<Effect> {
         return vec![Effect::ChooseFolder(FolderFor::LabSession)];
     };
     view.is_saving = true;
-    vec![lab(LabEffect::Save { dir, recipe: Box::new(view.recipes[0].clone()) })]
+    vec![lab(LabEffect::Save {
+        dir,
+        recipe: Box::new(view.recipes[0].clone()),
+    })]
 }
 
 /// A folder was chosen to save the lab's session in.
@@ -242,7 +261,10 @@ fn use_in_new_run(state: &mut AppState) -> Vec<Effect> {
         state.compose.session_dir = dir.display().to_string();
     }
     if view.painted.is_changed {
-        state.toast("the painted mask is not saved yet: a new run takes the session's file", false);
+        state.toast(
+            "the painted mask is not saved yet: a new run takes the session's file",
+            false,
+        );
     }
     state.page = crate::state::Page::Compose;
     super::super::update::check_form(state)
@@ -275,7 +297,11 @@ fn use_in_open_run(state: &mut AppState) {
 /// either case with the dilation that the overlay shows.
 fn rerun_recipe(state: &AppState) -> Option<MaskRecipe> {
     let view = state.run.as_ref()?;
-    let own = || view.run.document().map(|document| document.plan.recipe.clone());
+    let own = || {
+        view.run
+            .document()
+            .map(|document| document.plan.recipe.clone())
+    };
     let mut recipe = view.lab_recipe.clone().or_else(own)?;
     if let Some(dilate_px) = view.look.dilate_px {
         recipe.dilate_px = dilate_px;
@@ -289,7 +315,10 @@ fn rerun_cells(state: &mut AppState, scope: RerunScope) -> Vec<Effect> {
         return Vec::new();
     }
     let (Some(view), Some(recipe)) = (&state.run, rerun_recipe(state)) else {
-        state.toast("no run of this program is open, so nothing can be run again", true);
+        state.toast(
+            "no run of this program is open, so nothing can be run again",
+            true,
+        );
         return Vec::new();
     };
     let form = &state.compose;
@@ -309,7 +338,10 @@ pub fn on_command(state: &mut AppState, command: Command) -> Option<Vec<Effect>>
         Command::DilateBy(px) => {
             let mut recipe = view.recipe().clone();
             recipe.dilate_px = (recipe.dilate_px + f32::from(px)).clamp(0.0, 256.0);
-            let set = LabMsg::SetRecipe { recipe: Box::new(recipe), is_settled: true };
+            let set = LabMsg::SetRecipe {
+                recipe: Box::new(recipe),
+                is_settled: true,
+            };
             return Some(on_msg(state, set));
         }
         Command::Undo => return Some(on_msg(state, LabMsg::Paint(PaintOp::Undo))),
@@ -357,8 +389,7 @@ pub fn on_event(state: &mut AppState, event: LabEvent) -> Vec<Effect> {
         LabEvent::Processed(_, slot, result) => {
             let shown = view.results[slot.index()].as_ref();
             let is_newer = shown.is_none_or(|shown| {
-                (result.generation, result.mask_revision)
-                    >= (shown.generation, shown.mask_revision)
+                (result.generation, result.mask_revision) >= (shown.generation, shown.mask_revision)
             });
             // A slot whose recipes were exchanged waits for the result of its own.
             if is_newer {
@@ -413,3 +444,7 @@ fn on_opened(
         }
     }
 }
+
+#[cfg(test)]
+#[path = "update_tests.rs"]
+mod tests;

@@ -19,12 +19,18 @@ pub fn controls_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mu
     for field in RecipeField::ALL {
         is_let_go |= field_ui(ui, field, &mut recipe, &view.opened.recipe, scale);
         if field == RecipeField::Open {
-            ui.weak(format!("then drop under {} px again", recipe.min_component_px));
+            ui.weak(format!(
+                "then drop under {} px again",
+                recipe.min_component_px
+            ));
         }
     }
     if recipe != *view.recipe() {
         let is_settled = !ui.input(|input| input.pointer.any_down());
-        out.push(Msg::Lab(LabMsg::SetRecipe { recipe: Box::new(recipe), is_settled }));
+        out.push(Msg::Lab(LabMsg::SetRecipe {
+            recipe: Box::new(recipe),
+            is_settled,
+        }));
     } else if is_let_go {
         out.push(Msg::Lab(LabMsg::Settle));
     }
@@ -43,13 +49,19 @@ fn session_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut Vec
     });
     let (width, height) = view.opened.placement.image_size;
     let (across, down) = view.opened.placement.inference_size;
-    ui.weak(format!("photo {width} × {height}, at inference {across} × {down}"))
-        .on_hover_text(view.opened.source.dir().display().to_string());
+    ui.weak(format!(
+        "photo {width} × {height}, at inference {across} × {down}"
+    ))
+    .on_hover_text(view.opened.source.dir().display().to_string());
     if !view.opened.expected.is_empty() {
         ui.add(egui::Label::new(format!("expected: {}", view.opened.expected)).wrap());
     }
     ui.horizontal_wrapped(|ui| super::open_buttons_ui(ui, state, out));
-    let problems = view.opened.document_problem.iter().chain(&view.opened.warnings);
+    let problems = view
+        .opened
+        .document_problem
+        .iter()
+        .chain(&view.opened.warnings);
     for problem in problems {
         ui.add(egui::Label::new(egui::RichText::new(problem).color(theme::WARNING)).wrap());
     }
@@ -80,7 +92,10 @@ fn field_ui(
     let mut is_let_go = false;
     let row = ui.scope(|ui| {
         ui.horizontal(|ui| {
-            let name = ui.add_sized([70.0, 18.0], egui::Label::new(field.label()));
+            let name = ui.add_sized(
+                [70.0, 18.0],
+                egui::Label::new(field.label()).halign(egui::Align::LEFT),
+            );
             name.clone().on_hover_text(field.explanation());
             ui.spacing_mut().slider_width = (ui.available_width() - 100.0).clamp(60.0, 400.0);
             let mut slider = Slider::new(&mut value, field.slider_range())
@@ -141,7 +156,12 @@ fn wheel_notches(ui: &egui::Ui, rect: egui::Rect) -> f64 {
     ui.ctx().input_mut(|input| {
         let mut notches = 0.0;
         for event in &input.events {
-            if let egui::Event::MouseWheel { unit, delta, modifiers, .. } = event
+            if let egui::Event::MouseWheel {
+                unit,
+                delta,
+                modifiers,
+                ..
+            } = event
                 && !modifiers.ctrl
                 && !modifiers.command
             {
@@ -197,14 +217,20 @@ fn destinations_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mu
     if save.clicked() {
         out.push(Msg::Lab(LabMsg::Save));
     }
-    if view.shown_result().is_some_and(|result| !result.gates.is_empty()) {
+    if view
+        .shown_result()
+        .is_some_and(|result| !result.gates.is_empty())
+    {
         ui.weak("A run refuses this mask unless overridden; it can be saved.");
     }
     if ui.button("Use in a new run").clicked() {
         out.push(Msg::Lab(LabMsg::UseInNewRun));
     }
     let compare = ui
-        .add_enabled(state.has_own_run(), egui::Button::new("Compare with the open run"))
+        .add_enabled(
+            state.has_own_run(),
+            egui::Button::new("Compare with the open run"),
+        )
         .on_hover_text("Shows this dilation over the run's cells, and what each was made at.")
         .on_disabled_hover_text("No run is open whose session is known.");
     if compare.clicked() {

@@ -68,7 +68,10 @@ fn numbers_ui(ui: &mut egui::Ui, view: &LabView, result: &LabResult) {
     let placement = &view.opened.placement;
     let total_tokens = u64::from(figures.width / 16) * u64::from(figures.height / 16);
     let bounds = figures.bounds.map_or("none".to_owned(), |found| {
-        format!("{} × {} at ({}, {})", found.width, found.height, found.x, found.y)
+        format!(
+            "{} × {} at ({}, {})",
+            found.width, found.height, found.x, found.y
+        )
     });
     let margin = figures.margin_to_frame_px.map_or("none".to_owned(), |px| {
         let original = f64::from(px) * placement.original_px_per_inference_px();
@@ -85,27 +88,39 @@ fn numbers_ui(ui: &mut egui::Ui, view: &LabView, result: &LabResult) {
         ),
         (
             "components",
-            format!("{} → {}", figures.components_before, figures.components_after),
+            format!(
+                "{} → {}",
+                figures.components_before, figures.components_after
+            ),
         ),
         ("largest", format!("{} px", figures.largest_component_px)),
         ("gained", format!("{} px", figures.added_px)),
         ("lost", format!("{} px", figures.removed_px)),
-        ("specks dropped", format!("{} ({} px)", result.specks, result.speck_px)),
+        (
+            "specks dropped",
+            format!("{} ({} px)", result.specks, result.speck_px),
+        ),
         ("uncovered", format!("{} px", result.uncovered_px)),
         ("box", bounds),
         ("to the frame", margin),
-        ("tokens", format!("{} of {total_tokens}", result.masked_tokens)),
+        (
+            "tokens",
+            format!("{} of {total_tokens}", result.masked_tokens),
+        ),
     ];
-    egui::Grid::new("mask figures").num_columns(2).striped(true).show(ui, |ui| {
-        for (name, value) in rows {
-            ui.label(name);
-            let shown = ui.monospace(&value);
-            shown.widget_info(|| {
-                egui::WidgetInfo::labeled(egui::Role::Label, true, format!("{name}: {value}"))
-            });
-            ui.end_row();
-        }
-    });
+    egui::Grid::new("mask figures")
+        .num_columns(2)
+        .striped(true)
+        .show(ui, |ui| {
+            for (name, value) in rows {
+                ui.label(name);
+                let shown = ui.monospace(&value);
+                shown.widget_info(|| {
+                    egui::WidgetInfo::labeled(egui::Role::Label, true, format!("{name}: {value}"))
+                });
+                ui.end_row();
+            }
+        });
 }
 
 /// What the styles over the photograph mean.
@@ -113,11 +128,26 @@ fn legend_ui(ui: &mut egui::Ui) {
     ui.strong("Over the photo");
     for (colour, text) in [
         (egui::Color32::WHITE, "solid: outline before growing"),
-        (egui::Color32::from_rgb(255, 209, 0), "dashed: grown outline"),
-        (egui::Color32::from_rgb(0, 191, 255), "stripes: the ring that growing adds"),
-        (egui::Color32::from_rgb(191, 102, 255), "stripes: specks that are dropped"),
-        (egui::Color32::from_rgb(255, 77, 26), "stripes: uncovered, comes back"),
-        (egui::Color32::from_rgb(26, 217, 77), "gained, in “what changed”"),
+        (
+            egui::Color32::from_rgb(255, 209, 0),
+            "dashed: grown outline",
+        ),
+        (
+            egui::Color32::from_rgb(0, 191, 255),
+            "stripes: the ring that growing adds",
+        ),
+        (
+            egui::Color32::from_rgb(191, 102, 255),
+            "stripes: specks that are dropped",
+        ),
+        (
+            egui::Color32::from_rgb(255, 77, 26),
+            "stripes: uncovered, comes back",
+        ),
+        (
+            egui::Color32::from_rgb(26, 217, 77),
+            "gained, in “what changed”",
+        ),
     ] {
         ui.horizontal(|ui| {
             let (rect, _) = ui.allocate_exact_size(egui::vec2(14.0, 10.0), egui::Sense::hover());

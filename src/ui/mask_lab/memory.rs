@@ -51,7 +51,11 @@ impl LabMemory {
     pub fn begin(&mut self, view: &LabView) {
         if self.opening != view.opening {
             let uploads = self.uploads;
-            *self = Self { opening: view.opening, uploads, ..Self::default() };
+            *self = Self {
+                opening: view.opening,
+                uploads,
+                ..Self::default()
+            };
         }
     }
 
@@ -66,8 +70,9 @@ impl LabMemory {
         let slot = view.shown_slot();
         let index = Slot::index(slot);
         let field = &view.shown_result()?.field;
-        let is_there =
-            self.uploaded[index].as_ref().is_some_and(|uploaded| Arc::ptr_eq(uploaded, field));
+        let is_there = self.uploaded[index]
+            .as_ref()
+            .is_some_and(|uploaded| Arc::ptr_eq(uploaded, field));
         if !is_there {
             self.uploads += 1;
             if let Some(canvas) = canvas {
@@ -90,7 +95,8 @@ impl LabMemory {
             Some(tint) if is_next(tint) && painted.changed.is_some() => {
                 let area = painted.changed.unwrap_or(whole);
                 let (pos, image) = tinted(&painted.mask, area, step);
-                tint.texture.set_partial(pos, image, TextureOptions::NEAREST);
+                tint.texture
+                    .set_partial(pos, image, TextureOptions::NEAREST);
                 tint.revision = painted.revision;
                 tint.mask = Arc::clone(&painted.mask);
             }
@@ -98,7 +104,8 @@ impl LabMemory {
                 // Several changes came at once: what differs is found by looking.
                 if let Some(area) = difference(&tint.mask, &painted.mask) {
                     let (pos, image) = tinted(&painted.mask, area, step);
-                    tint.texture.set_partial(pos, image, TextureOptions::NEAREST);
+                    tint.texture
+                        .set_partial(pos, image, TextureOptions::NEAREST);
                 }
                 tint.revision = painted.revision;
                 tint.mask = Arc::clone(&painted.mask);
@@ -134,14 +141,24 @@ fn upload(field: &LabField, index: usize, canvas: &mut Canvas) {
     let after_threshold: Vec<f32> = field
         .raw
         .iter()
-        .map(|pixel| if *pixel == RawPixel::Off { f32::INFINITY } else { 0.0 })
+        .map(|pixel| {
+            if *pixel == RawPixel::Off {
+                f32::INFINITY
+            } else {
+                0.0
+            }
+        })
         .collect();
     let fields = [
         (CLEANED[index], &field.distance_px, Some(raw.as_slice())),
         (RAW[index], &after_threshold, None),
     ];
     for (id, distance_px, raw) in fields {
-        let field = DistanceField { size: field.size, distance_px, raw };
+        let field = DistanceField {
+            size: field.size,
+            distance_px,
+            raw,
+        };
         if let Err(problem) = canvas.set_field(id, &field) {
             tracing::warn!("the mask cannot be shown: {problem}");
         }
@@ -157,9 +174,17 @@ fn tinted(mask: &GrayImage, area: PixelBox, step: u32) -> ([usize; 2], ColorImag
     let mut pixels = Vec::with_capacity(((right - left) * (bottom - top)) as usize);
     for y in top..bottom {
         for x in left..right {
-            let at = ((x * step).min(mask.width() - 1), (y * step).min(mask.height() - 1));
+            let at = (
+                (x * step).min(mask.width() - 1),
+                (y * step).min(mask.height() - 1),
+            );
             let grey = mask.get_pixel(at.0, at.1).0[0];
-            pixels.push(Color32::from_rgba_unmultiplied(255, 0, 153, (u16::from(grey) * 110 / 255) as u8));
+            pixels.push(Color32::from_rgba_unmultiplied(
+                255,
+                0,
+                153,
+                (u16::from(grey) * 110 / 255) as u8,
+            ));
         }
     }
     let size = [(right - left) as usize, (bottom - top) as usize];
@@ -169,16 +194,25 @@ fn tinted(mask: &GrayImage, area: PixelBox, step: u32) -> ([usize; 2], ColorImag
 /// The box of the pixels in which two masks of one size differ.
 fn difference(a: &GrayImage, b: &GrayImage) -> Option<PixelBox> {
     let width = a.width().max(1) as usize;
-    let rows = a.as_raw().chunks_exact(width).zip(b.as_raw().chunks_exact(width));
+    let rows = a
+        .as_raw()
+        .chunks_exact(width)
+        .zip(b.as_raw().chunks_exact(width));
     let mut found: Option<PixelBox> = None;
     for (y, (a, b)) in (0_u32..).zip(rows) {
         let differs = |(a, b): (&u8, &u8)| a != b;
-        let (Some(first), Some(last)) =
-            (a.iter().zip(b).position(differs), a.iter().zip(b).rposition(differs))
-        else {
+        let (Some(first), Some(last)) = (
+            a.iter().zip(b).position(differs),
+            a.iter().zip(b).rposition(differs),
+        ) else {
             continue;
         };
-        let row = PixelBox { x: first as u32, y, width: (last - first + 1) as u32, height: 1 };
+        let row = PixelBox {
+            x: first as u32,
+            y,
+            width: (last - first + 1) as u32,
+            height: 1,
+        };
         found = Some(found.map_or(row, |found| joined(found, row)));
     }
     found
@@ -195,13 +229,30 @@ mod tests {
         assert_eq!(difference(&a, &b), None);
         b.put_pixel(7, 9, image::Luma([255]));
         b.put_pixel(20, 12, image::Luma([255]));
-        assert_eq!(difference(&a, &b), Some(PixelBox { x: 7, y: 9, width: 14, height: 4 }));
+        assert_eq!(
+            difference(&a, &b),
+            Some(PixelBox {
+                x: 7,
+                y: 9,
+                width: 14,
+                height: 4
+            })
+        );
     }
 
     #[test]
     fn a_mask_larger_than_a_texture_is_shown_coarser() {
         let mask = GrayImage::from_pixel(10, 6, image::Luma([255]));
-        let (pos, image) = tinted(&mask, PixelBox { x: 4, y: 2, width: 5, height: 3 }, 4);
+        let (pos, image) = tinted(
+            &mask,
+            PixelBox {
+                x: 4,
+                y: 2,
+                width: 5,
+                height: 3,
+            },
+            4,
+        );
         assert_eq!((pos, image.size), ([1, 0], [2, 2]));
     }
 }

@@ -24,14 +24,21 @@ pub fn mask_lab_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, o
     memory.lab.begin(view);
     take_pasted(ui.ctx(), out);
     if !state.is_left_folded {
-        egui::Panel::left("recipe").default_size(300.0).min_size(240.0).show(ui, |ui| {
-            egui::ScrollArea::vertical().show(ui, |ui| controls::controls_ui(ui, state, view, out));
-        });
+        egui::Panel::left("recipe")
+            .default_size(300.0)
+            .min_size(240.0)
+            .show(ui, |ui| {
+                egui::ScrollArea::vertical()
+                    .show(ui, |ui| controls::controls_ui(ui, state, view, out));
+            });
     }
     if !state.is_right_folded {
-        egui::Panel::right("mask figures").default_size(230.0).show(ui, |ui| {
-            egui::ScrollArea::vertical().show(ui, |ui| figures::figures_ui(ui, state, view, out));
-        });
+        egui::Panel::right("mask figures")
+            .default_size(262.0)
+            .show(ui, |ui| {
+                egui::ScrollArea::vertical()
+                    .show(ui, |ui| figures::figures_ui(ui, state, view, out));
+            });
     }
     egui::Panel::top("lab tabs").show(ui, |ui| {
         tabs_ui(ui, state, view, memory, out);
@@ -66,7 +73,10 @@ fn open_buttons_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
         out.push(Msg::ChooseFolder(FolderFor::Lab));
     }
     let of_run = ui
-        .add_enabled(state.has_own_run(), egui::Button::new("Open the run's session"))
+        .add_enabled(
+            state.has_own_run(),
+            egui::Button::new("Open the run's session"),
+        )
         .on_disabled_hover_text("No run is open whose session is known.");
     if of_run.clicked() {
         out.push(Msg::Lab(LabMsg::OpenRun));
@@ -80,8 +90,11 @@ fn take_pasted(ctx: &egui::Context, out: &mut Vec<Msg>) {
         for event in &input.events {
             match event {
                 egui::Event::PasteImage(image) => {
-                    let rgba: Vec<u8> =
-                        image.pixels.iter().flat_map(|pixel| pixel.to_srgba_unmultiplied()).collect();
+                    let rgba: Vec<u8> = image
+                        .pixels
+                        .iter()
+                        .flat_map(egui::Color32::to_srgba_unmultiplied)
+                        .collect();
                     let [width, height] = image.size.map(|side| side as u32);
                     out.push(Msg::Lab(LabMsg::PasteMask {
                         size: (width, height),
@@ -90,7 +103,8 @@ fn take_pasted(ctx: &egui::Context, out: &mut Vec<Msg>) {
                 }
                 egui::Event::Paste(text) if !is_typing => {
                     let text = text.trim();
-                    let path = std::path::PathBuf::from(text.strip_prefix("file://").unwrap_or(text));
+                    let path =
+                        std::path::PathBuf::from(text.strip_prefix("file://").unwrap_or(text));
                     // Only its shape is looked at here: whether it is there is found out elsewhere.
                     if path.is_absolute() {
                         out.push(Msg::Lab(LabMsg::LoadMask(path)));

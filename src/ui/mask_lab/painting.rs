@@ -2,10 +2,10 @@
 
 use super::super::canvas::{CellMap, View};
 use super::memory::LabMemory;
+use crate::state::Msg;
 use crate::state::command::Command;
 use crate::state::lab::painting::PaintOp;
 use crate::state::lab::{LabMsg, LabView, Tool};
-use crate::state::Msg;
 use eframe::egui::{self, Color32, PointerButton, Pos2, Rect, Response, Stroke};
 
 /// Tools, size, undo, files.
@@ -39,7 +39,10 @@ pub fn tools_ui(ui: &mut egui::Ui, view: &LabView, out: &mut Vec<Msg>) {
         ("Undo", Command::Undo, view.painted.can_undo),
         ("Redo", Command::Redo, view.painted.can_redo),
     ] {
-        if ui.add_enabled(is_possible, egui::Button::new(name)).clicked() {
+        if ui
+            .add_enabled(is_possible, egui::Button::new(name))
+            .clicked()
+        {
             out.push(Msg::Command(command));
         }
     }
@@ -109,14 +112,20 @@ pub fn paint_input(
                 let points_in_image = std::mem::take(&mut memory.lasso);
                 if points_in_image.len() > 2 {
                     let is_white = !brush.is_erasing;
-                    out.push(Msg::Lab(LabMsg::Paint(PaintOp::Lasso { points_in_image, is_white })));
+                    out.push(Msg::Lab(LabMsg::Paint(PaintOp::Lasso {
+                        points_in_image,
+                        is_white,
+                    })));
                 }
             }
         }
         Tool::Fill => {
             if response.clicked_by(PointerButton::Primary) {
                 let is_white = !brush.is_erasing;
-                out.push(Msg::Lab(LabMsg::Paint(PaintOp::Fill { pos_in_image, is_white })));
+                out.push(Msg::Lab(LabMsg::Paint(PaintOp::Fill {
+                    pos_in_image,
+                    is_white,
+                })));
             }
         }
     }
@@ -142,9 +151,15 @@ pub fn paint_marks(
         }
     }
     let map = CellMap::new(rect, per_point, shown);
-    let points: Vec<Pos2> =
-        memory.lasso.iter().map(|point| map.to_ui(point.map(f64::from))).collect();
+    let points: Vec<Pos2> = memory
+        .lasso
+        .iter()
+        .map(|point| map.to_ui(point.map(f64::from)))
+        .collect();
     for (width, colour) in two_tones {
-        painter.add(egui::Shape::line(points.clone(), Stroke::new(width, colour)));
+        painter.add(egui::Shape::line(
+            points.clone(),
+            Stroke::new(width, colour),
+        ));
     }
 }

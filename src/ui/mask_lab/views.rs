@@ -1,7 +1,8 @@
 //! The pictures in the middle: all look at the same spot, each shows something else of the mask.
 
 use super::super::canvas::{
-    self, CellMap, CellPaint, Framing, ImageBox, ImageId, ImageSource, ImageStatus, Mode, Overlay, View,
+    self, CellMap, CellPaint, Framing, ImageBox, ImageId, ImageSource, ImageStatus, Mode, Overlay,
+    View,
 };
 use super::super::{UiMemory, theme};
 use super::painting;
@@ -44,7 +45,10 @@ pub fn views_ui(
     for (index, (rect, name)) in places.iter().zip(&names).enumerate() {
         let id = ui.scope_id().with(("lab cell", index));
         let status = photo(view, memory).map_or(ImageStatus::Waiting, |image| {
-            memory.canvas.as_ref().map_or(ImageStatus::Waiting, |canvas| canvas.status(image))
+            memory
+                .canvas
+                .as_ref()
+                .map_or(ImageStatus::Waiting, |canvas| canvas.status(image))
         });
         let response = canvas::cell_response(ui, id, *rect, name, false, status);
         let shown = memory.lab.framing.view(size_in_image, cell_px);
@@ -63,7 +67,12 @@ pub fn views_ui(
     memory.lab.cursor_in_image = hovered
         .map(|pointer| CellMap::new(hover_rect, ui.pixels_per_point(), &shown).to_image(pointer));
     memory.lab.status = match memory.lab.cursor_in_image {
-        Some([x, y]) => format!("{}  ({:.0}, {:.0})", shown.level_text(), x.floor(), y.floor()),
+        Some([x, y]) => format!(
+            "{}  ({:.0}, {:.0})",
+            shown.level_text(),
+            x.floor(),
+            y.floor()
+        ),
         None => shown.level_text(),
     };
     let cells = cells(state, view, memory, shown, names);
@@ -149,23 +158,39 @@ fn places(area: Rect, count: usize, aspect: f32) -> Vec<Rect> {
 fn names(state: &AppState, view: &LabView) -> Vec<String> {
     let (width, height) = view.opened.placement.inference_size;
     match view.tab {
-        LabTab::Mask => ["photograph and mask", "raw mask", "processed mask", "what changed"]
-            .map(str::to_owned)
-            .to_vec(),
+        LabTab::Mask => [
+            "photograph and mask",
+            "raw mask",
+            "processed mask",
+            "what changed",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
         LabTab::Model => {
             let tokens = view.shown_result().map_or(0, |result| result.masked_tokens);
             vec![
                 format!("binary mask, {width} × {height}"),
                 "masked picture".to_owned(),
-                format!("token grid, {tokens} of {} tokens masked", width / 16 * (height / 16)),
+                format!(
+                    "token grid, {tokens} of {} tokens masked",
+                    width / 16 * (height / 16)
+                ),
             ]
         }
         LabTab::Composite => match &view.fill_of {
             Some(key) => {
-                let name = state.run.as_ref().map_or(String::new(), |run| run.run.cell_name(key));
-                let how = if view.exact_composite().is_some() { "exact" } else { "approximated" };
-                let made =
-                    key.dilate_px.map_or(String::new(), |px| format!(", made at {px} px"));
+                let name = state
+                    .run
+                    .as_ref()
+                    .map_or(String::new(), |run| run.run.cell_name(key));
+                let how = if view.exact_composite().is_some() {
+                    "exact"
+                } else {
+                    "approximated"
+                };
+                let made = key
+                    .dilate_px
+                    .map_or(String::new(), |px| format!(", made at {px} px"));
                 vec![
                     format!("{name} at {} px, {how}", view.shown_recipe().dilate_px),
                     format!("{name} as stored{made}"),
@@ -180,8 +205,10 @@ fn names(state: &AppState, view: &LabView) -> Vec<String> {
 
 /// The photograph.
 fn photo(view: &LabView, memory: &mut UiMemory) -> Option<ImageId> {
-    let source =
-        ImageSource::File { path: view.opened.image.clone(), revision: view.opening };
+    let source = ImageSource::File {
+        path: view.opened.image.clone(),
+        revision: view.opening,
+    };
     memory.canvas.as_mut().map(|canvas| canvas.image(&source))
 }
 
@@ -204,8 +231,14 @@ fn cells(
         paint.dilate_px = view.shown_recipe().dilate_px;
         paint
     };
-    let with_mode = |mode| CellPaint { mode, ..plain(photo) };
-    let with_overlay = |overlay| CellPaint { overlay, ..plain(photo) };
+    let with_mode = |mode| CellPaint {
+        mode,
+        ..plain(photo)
+    };
+    let with_overlay = |overlay| CellPaint {
+        overlay,
+        ..plain(photo)
+    };
     let paints = match view.tab {
         LabTab::Mask => vec![
             with_overlay(match view.overlay {
@@ -220,7 +253,10 @@ fn cells(
                 ..with_mode(Mode::Mask)
             },
             with_mode(Mode::Mask),
-            CellPaint { overlay_strength: 0.65, ..with_overlay(Overlay::Change) },
+            CellPaint {
+                overlay_strength: 0.65,
+                ..with_overlay(Overlay::Change)
+            },
         ],
         LabTab::Model => {
             let is_whole = view.opened.placement.region.width == width
@@ -242,7 +278,11 @@ fn cells(
     paints
         .into_iter()
         .zip(names)
-        .map(|(paint, label)| Shown { label, paint, is_painted_on: view.tab == LabTab::Paint })
+        .map(|(paint, label)| Shown {
+            label,
+            paint,
+            is_painted_on: view.tab == LabTab::Paint,
+        })
         .collect()
 }
 
@@ -253,7 +293,10 @@ fn composite_cells(
     photo: ImageId,
     plain: &dyn Fn(ImageId) -> CellPaint,
 ) -> Vec<CellPaint> {
-    let original = || CellPaint { mask: None, ..plain(photo) };
+    let original = || CellPaint {
+        mask: None,
+        ..plain(photo)
+    };
     let (Some(key), Some(run)) = (&view.fill_of, &state.run) else {
         return vec![original()];
     };
@@ -270,12 +313,20 @@ fn composite_cells(
     let stored = canvas.image(&file(files::composite(&name)));
     let approximated = CellPaint {
         reference: Some(photo),
-        mode: Mode::Composite { feather_px: view.shown_recipe().feather_sigma_px },
+        mode: Mode::Composite {
+            feather_px: view.shown_recipe().feather_sigma_px,
+        },
         ..plain(fill)
     };
     vec![
-        exact.map_or(approximated, |image| CellPaint { mask: None, ..plain(image) }),
-        CellPaint { mask: None, ..plain(stored) },
+        exact.map_or(approximated, |image| CellPaint {
+            mask: None,
+            ..plain(image)
+        }),
+        CellPaint {
+            mask: None,
+            ..plain(stored)
+        },
         original(),
     ]
 }
@@ -284,7 +335,10 @@ fn composite_cells(
 fn exact_composite(view: &LabView, memory: &mut UiMemory) -> Option<ImageId> {
     let composed = view.exact_composite()?;
     let canvas = memory.canvas.as_mut()?;
-    let is_there = memory.lab.composed.is_some_and(|(revision, _)| revision == composed.revision);
+    let is_there = memory
+        .lab
+        .composed
+        .is_some_and(|(revision, _)| revision == composed.revision);
     if !is_there {
         if let Some((_, old)) = memory.lab.composed.take() {
             canvas.release(old);
@@ -307,16 +361,21 @@ pub fn fill_menu_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &m
         return;
     };
     let name_of = |key: &CellKey| run.run.cell_name(key);
-    let now = view.fill_of.as_ref().map_or("choose a fill".to_owned(), name_of);
+    let now = view
+        .fill_of
+        .as_ref()
+        .map_or("choose a fill".to_owned(), name_of);
     ui.label("fill");
-    let combo = egui::ComboBox::from_id_salt("fill of").selected_text(&now).show_ui(ui, |ui| {
-        for key in all {
-            let is_now = view.fill_of.as_ref() == Some(&key);
-            if ui.selectable_label(is_now, name_of(&key)).clicked() {
-                out.push(Msg::Lab(LabMsg::ShowFillOf(key)));
+    let combo = egui::ComboBox::from_id_salt("fill of")
+        .selected_text(&now)
+        .show_ui(ui, |ui| {
+            for key in all {
+                let is_now = view.fill_of.as_ref() == Some(&key);
+                if ui.selectable_label(is_now, name_of(&key)).clicked() {
+                    out.push(Msg::Lab(LabMsg::ShowFillOf(key)));
+                }
             }
-        }
-    });
+        });
     combo.response.widget_info(|| {
         egui::WidgetInfo::labeled(egui::Role::ComboBox, true, format!("fill: {now}"))
     });
@@ -338,8 +397,14 @@ pub fn made_at_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut
         return;
     }
     ui.separator();
-    let others = all.iter().filter(|key| made_at(view, key).is_some()).count();
-    ui.label(format!("{others} of {} finished cells were made at another dilation", all.len()));
+    let others = all
+        .iter()
+        .filter(|key| made_at(view, key).is_some())
+        .count();
+    ui.label(format!(
+        "{others} of {} finished cells were made at another dilation",
+        all.len()
+    ));
     rerun_buttons_ui(ui, state, true, out);
 }
 
@@ -348,11 +413,22 @@ pub fn rerun_buttons_ui(ui: &mut egui::Ui, state: &AppState, hands_over: bool, o
     let Some(run) = &state.run else { return };
     let shown = run.grid.cells.iter().flatten().count();
     for (name, scope, is_possible) in [
-        ("Re-run the selected cell".to_owned(), RerunScope::Selected, run.selected.is_some()),
-        (format!("Re-run these {shown} cells"), RerunScope::Shown, shown > 0),
+        (
+            "Re-run the selected cell".to_owned(),
+            RerunScope::Selected,
+            run.selected.is_some(),
+        ),
+        (
+            format!("Re-run these {shown} cells"),
+            RerunScope::Shown,
+            shown > 0,
+        ),
     ] {
         let is_possible = is_possible && !state.is_running();
-        if ui.add_enabled(is_possible, egui::Button::new(name)).clicked() {
+        if ui
+            .add_enabled(is_possible, egui::Button::new(name))
+            .clicked()
+        {
             if hands_over {
                 out.push(Msg::Lab(LabMsg::UseInOpenRun));
             }
@@ -373,7 +449,10 @@ fn mask_box(view: &LabView) -> Option<ImageBox> {
             f64::from(region.y) + f64::from(y) * down,
         ]
     };
-    Some(ImageBox { min: corner(found.x, found.y), max: corner(found.right(), found.bottom()) })
+    Some(ImageBox {
+        min: corner(found.x, found.y),
+        max: corner(found.right(), found.bottom()),
+    })
 }
 
 /// Does what the state asked of the view, once, now that sizes on screen are known.
