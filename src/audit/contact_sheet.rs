@@ -6,6 +6,7 @@ use super::{AuditError, atomic};
 use crate::imaging::codecs::decode;
 use crate::model::run::{Run, files};
 use crate::report::contact_sheet::{SheetOptions, contact_sheet};
+use crate::report::label::Frame;
 use image::RgbImage;
 use std::path::Path;
 
@@ -46,7 +47,7 @@ pub fn draw(run_dir: &Path, run: &Run) -> Result<RgbImage, AuditError> {
         .then(|| picture(files::MASK))
         .flatten();
     let options = SheetOptions {
-        region: mask.as_ref().and_then(around_mask),
+        region: region(run, &picture).or_else(|| mask.as_ref().and_then(around_mask)),
         original,
         mask,
         ..SheetOptions::default()
@@ -56,8 +57,24 @@ pub fn draw(run_dir: &Path, run: &Run) -> Result<RgbImage, AuditError> {
     })
 }
 
+/// The box of the mask that the model was given, which has no stray pixels, in the original's pixels.
+fn region(run: &Run, picture: &dyn Fn(&str) -> Option<RgbImage>) -> Option<Frame> {
+    let area = run.document()?.inference_box;
+    let mask = picture(files::INFERENCE_MASK)?;
+    let (x, y, width, height) = around_mask(&mask)?;
+    let across = f64::from(area.width) / f64::from(mask.width());
+    let down = f64::from(area.height) / f64::from(mask.height());
+    let scaled = |length: u32, scale: f64| (f64::from(length) * scale).round() as u32;
+    Some((
+        area.x + scaled(x, across),
+        area.y + scaled(y, down),
+        scaled(width, across),
+        scaled(height, down),
+    ))
+}
+
 /// The white pixels' box with a margin of a quarter of its longer side; `None` if nothing is white.
-fn around_mask(mask: &RgbImage) -> Option<(u32, u32, u32, u32)> {
+fn around_mask(mask: &RgbImage) -> Option<Frame> {
     let (mut left, mut top, mut right, mut bottom) = (u32::MAX, u32::MAX, 0, 0);
     for (x, y, pixel) in mask.enumerate_pixels() {
         if pixel.0[0] >= 128 {

@@ -22,21 +22,22 @@ fn roots() -> Vec<PathBuf> {
         .collect()
 }
 
-fn find(name: &str) -> Option<PathBuf> {
+/// The first place where a folder with this file in it is found.
+fn find(folder: &str, file: &str) -> Option<PathBuf> {
     roots()
         .into_iter()
-        .map(|root| root.join(name))
-        .find(|path| path.is_dir())
+        .map(|root| root.join(folder))
+        .find(|path| path.join(file).is_file())
 }
 
 /// The embedded tiny model's folder.
 pub fn embedded_model() -> Option<PathBuf> {
-    find(MODEL)
+    find(MODEL, "ae.safetensors")
 }
 
 /// The sample session's folder.
 pub fn sample_session() -> Option<PathBuf> {
-    find(SESSION)
+    find(SESSION, "image.png")
 }
 
 /// The user's Hugging Face cache, if there is one.

@@ -3,7 +3,7 @@
 //! Nothing here reads or writes a folder: `audit` does, and hands over text and pictures.
 
 pub mod contact_sheet;
-mod label;
+pub mod label;
 pub mod markdown;
 pub mod number;
 pub mod service;
