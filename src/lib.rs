@@ -10,7 +10,6 @@
 //! | [`report`] | run and review to Markdown and back | `model`, `imaging` |
 //! | [`pipeline`] | FLUX Fill on candle | `model`, `imaging` |
 //! | [`audit`] | runs a matrix and records it | `pipeline`, `model`, `imaging`, `storage`, `report` |
-//! | [`remote`] | worker, its client, Cloud Run jobs | `audit` and what it may import |
 //! | [`state`] | what the window shows; `update` | `model`, `imaging` |
 //! | [`ui`] | draws | `state`, `model`, `imaging` |
 //! | [`app`] | runs `update`, performs effects | all but `cli` |
@@ -31,7 +30,6 @@ pub mod cli;
 pub mod imaging;
 pub mod model;
 pub mod pipeline;
-pub mod remote;
 pub mod report;
 pub mod state;
 pub mod storage;

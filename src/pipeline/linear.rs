@@ -6,7 +6,7 @@
 use super::device::MatmulPath;
 use super::error::Result;
 use super::stored::StoredType;
-use super::weights::{MappedBytes, Weights};
+use super::weights::{MappedBytes, Weights, decode_all};
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{D, DType, Device, Module, Tensor};
 use rayon::prelude::*;
@@ -193,7 +193,7 @@ impl Linear {
             }
             Weight::Tiled(stored_type, bytes) => {
                 count(&self.counters.tiled);
-                self.multiply_tiled(x, *stored_type, bytes.bytes())
+                self.multiply_tiled(x, *stored_type, bytes.bytes(), TILE_BYTES)
             }
             Weight::Device(quantized) => {
                 count(&self.counters.device);
@@ -207,53 +207,39 @@ impl Linear {
         }
     }
 
-    /// Decodes some rows of the weight, multiplies by them, and goes on to the next, on all cores.
-    ///
-    /// The transposed product is made, so that each tile of weight rows gives rows that lie
-    /// together in the result.
+    /// Decodes some rows of the weight on all cores, multiplies by them on all cores, and goes on
+    /// to the next.
     fn multiply_tiled(
         &self,
         x: &Tensor,
         stored_type: StoredType,
         bytes: &[u8],
+        tile_bytes: usize,
     ) -> candle_core::Result<Tensor> {
-        let rows = x.dim(0)?;
-        // (inputs, rows)
-        let columns = x.to_dtype(DType::F32)?.t()?;
+        let x = x.to_dtype(DType::F32)?;
         let (block_values, block_bytes) = stored_type.block();
         let row_bytes = self.inputs / block_values * block_bytes;
-        let tile = tile_rows(self.inputs, self.outputs);
-        let mut product = vec![0_f32; self.outputs * rows];
-        product
-            .par_chunks_mut(tile * rows)
-            .zip(bytes.par_chunks(tile * row_bytes))
-            .try_for_each(|(out, encoded)| {
-                let tile = out.len() / rows;
-                let mut decoded = vec![0_f32; tile * self.inputs];
-                stored_type.decode(encoded, &mut decoded);
+        let tile = (tile_bytes / (4 * self.inputs).max(1)).max(1);
+        let products = bytes
+            .chunks(tile * row_bytes)
+            .map(|encoded| {
+                let mut decoded = decode_all(stored_type, encoded);
                 if self.dtype == DType::BF16 {
-                    for value in &mut decoded {
-                        *value = half::bf16::from_f32(*value).to_f32();
-                    }
+                    decoded
+                        .par_iter_mut()
+                        .for_each(|v| *v = half::bf16::from_f32(*v).to_f32());
                 }
-                let decoded = Tensor::from_vec(decoded, (tile, self.inputs), &Device::Cpu)?;
-                let made = decoded.matmul(&columns)?.flatten_all()?.to_vec1::<f32>()?;
-                out.copy_from_slice(&made);
-                candle_core::Result::Ok(())
-            })?;
-        Tensor::from_vec(product, (self.outputs, rows), &Device::Cpu)?
-            .t()?
-            .contiguous()
+                let shape = (encoded.len() / row_bytes, self.inputs);
+                x.matmul(&Tensor::from_vec(decoded, shape, &Device::Cpu)?.t()?)
+            })
+            .collect::<candle_core::Result<Vec<_>>>()?;
+        Tensor::cat(&products, 1)
     }
 }
 
-/// Weight rows that are decoded together: about 1 MiB of float32, which stays in a core's cache,
-/// and few enough that every core has some.
-fn tile_rows(inputs: usize, outputs: usize) -> usize {
-    let by_cache = (262_144 / inputs.max(1)).max(8);
-    let by_cores = outputs.div_ceil(rayon::current_num_threads()).max(1);
-    by_cache.min(by_cores)
-}
+/// Most bytes of weights that are held decoded. Smaller tiles would stay in the processor's cache,
+/// but then the activations are laid out anew for each of them, which costs more.
+const TILE_BYTES: usize = 32 << 20;
 
 impl Module for Linear {
     /// `x`: (…, inputs) to (…, outputs), in the type of `x`.
@@ -270,5 +256,52 @@ impl Module for Linear {
             *last = self.outputs;
         }
         product.reshape(shape)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails should say where")]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn a_matrix_of_many_tiles_multiplies_as_its_dense_copy_does() {
+        let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-fill/bundle");
+        let weights = Weights::open(&bundle.join("flux1-fill-kq-Q5_K_S.gguf")).unwrap();
+        let (name, inputs, outputs) = ("single_blocks.0.linear1", 256, 1792);
+        let values: Vec<f32> = (0..3 * inputs).map(|i| (i as f32 * 0.7).sin()).collect();
+        let x = Tensor::from_vec(values, (3, inputs), &Device::Cpu).unwrap();
+        let load = |dense, dtype| {
+            let plan = LinearPlan {
+                device: Device::Cpu,
+                dtype,
+                path: MatmulPath::Exact,
+                dense,
+                counters: Arc::default(),
+            };
+            Linear::load(&weights, name, inputs, outputs, &plan).unwrap()
+        };
+        for dtype in [DType::F32, DType::BF16] {
+            let whole = load(true, dtype).multiply(&x).unwrap();
+            let whole = whole.to_vec2::<f32>().unwrap();
+            let layer = load(false, dtype);
+            let Weight::Tiled(stored_type, bytes) = &layer.weight else {
+                panic!("not tiled");
+            };
+            // One row a tile, some rows with a rest, all rows.
+            for tile_bytes in [1, 100 * 4 * inputs, TILE_BYTES] {
+                let tiled = layer
+                    .multiply_tiled(&x, *stored_type, bytes.bytes(), tile_bytes)
+                    .unwrap();
+                let tiled = tiled.to_vec2::<f32>().unwrap();
+                for (a, b) in tiled.iter().flatten().zip(whole.iter().flatten()) {
+                    assert!(
+                        (a - b).abs() <= 1e-5 * b.abs().max(1.0),
+                        "{tile_bytes}: {a} {b}"
+                    );
+                }
+            }
+        }
     }
 }

@@ -1,1 +1,0 @@
-//! A matrix on another machine: HTTP worker, its client, Cloud Run jobs.
