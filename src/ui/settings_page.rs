@@ -66,9 +66,9 @@ pub fn settings_page_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>)
                     .labelled_by(name.id);
                     ui.end_row();
                     ui.label("Failure types");
-                failure_types_ui(ui, &mut settings);
-                ui.end_row();
-                ui.label("Theme");
+                    failure_types_ui(ui, &mut settings);
+                    ui.end_row();
+                    ui.label("Theme");
                     ui.horizontal(|ui| {
                         ui.selectable_value(&mut settings.is_light, false, "Dark");
                         ui.selectable_value(&mut settings.is_light, true, "Light");
@@ -108,10 +108,16 @@ fn failure_types_ui(ui: &mut egui::Ui, settings: &mut Settings) {
             types.remove(index);
         }
         ui.horizontal(|ui| {
-            if ui.add_enabled(types.len() < 9, egui::Button::new("Add a type")).clicked()
+            if ui
+                .add_enabled(types.len() < 9, egui::Button::new("Add a type"))
+                .clicked()
                 && let Some(key) = free_key(&types)
             {
-                types.push(FailureType { label: key.as_str().replace('_', " "), key, is_failure: true });
+                types.push(FailureType {
+                    label: key.as_str().replace('_', " "),
+                    key,
+                    is_failure: true,
+                });
             }
             if ui.button("Reset the list").clicked() {
                 types = FailureTypes::default().all().to_vec();

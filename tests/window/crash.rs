@@ -24,13 +24,17 @@ fn small_run(folder: &Path) -> PathBuf {
     std::fs::create_dir_all(&run).expect("made");
     for name in ["Q4_0_gs2", "Q4_0_gs10", "Q8_0_gs2", "Q8_0_gs10"] {
         let picture = image::RgbImage::from_pixel(8, 8, image::Rgb([90, 120, 60]));
-        picture.save(run.join(format!("{name}.png"))).expect("written");
+        picture
+            .save(run.join(format!("{name}.png")))
+            .expect("written");
     }
     run
 }
 
 /// What is drawn of each cell's verdict, by its accessible name.
-fn drawn(harness: &egui_kittest::Harness<'static, fill_audit::app::FillAuditApp>) -> BTreeMap<String, char> {
+fn drawn(
+    harness: &egui_kittest::Harness<'static, fill_audit::app::FillAuditApp>,
+) -> BTreeMap<String, char> {
     let names = ["Q4_0_gs2", "Q4_0_gs10", "Q8_0_gs2", "Q8_0_gs10"];
     let mut found = BTreeMap::new();
     for name in names {
@@ -55,10 +59,15 @@ fn says(review: &ReviewState, reviewer: &ReviewerId) -> String {
     ["Q4_0_gs10", "Q4_0_gs2", "Q8_0_gs10", "Q8_0_gs2"]
         .into_iter()
         .filter_map(|name| Some((name, CellKey::parse(name, &defaults)?)))
-        .map(|(name, key)| match review.review(reviewer, &key).and_then(|said| said.judgement) {
-            Some(Judgement::Pass) => format!("{name}=P;"),
-            Some(Judgement::Reject) => format!("{name}=R;"),
-            None => format!("{name}=-;"),
+        .map(|(name, key)| {
+            match review
+                .review(reviewer, &key)
+                .and_then(|said| said.judgement)
+            {
+                Some(Judgement::Pass) => format!("{name}=P;"),
+                Some(Judgement::Reject) => format!("{name}=R;"),
+                None => format!("{name}=-;"),
+            }
         })
         .collect()
 }
@@ -66,7 +75,9 @@ fn says(review: &ReviewState, reviewer: &ReviewerId) -> String {
 /// The child: judges for ever, and prints the verdicts of each frame after it was drawn.
 #[test]
 fn crash_child() {
-    let Some(folder) = std::env::var_os(CHILD) else { return };
+    let Some(folder) = std::env::var_os(CHILD) else {
+        return;
+    };
     let desk = Desk::at(PathBuf::from(folder), "small");
     let mut harness = desk.plain();
     if !desk.journal().trim().is_empty() {
@@ -75,13 +86,28 @@ fn crash_child() {
         });
     }
     let mut out = std::io::stdout();
-    let keys = [Key::P, Key::X, Key::Num1, Key::P, Key::U, Key::ArrowRight, Key::X, Key::ArrowDown, Key::ArrowLeft, Key::P, Key::ArrowUp];
+    let keys = [
+        Key::P,
+        Key::X,
+        Key::Num1,
+        Key::P,
+        Key::U,
+        Key::ArrowRight,
+        Key::X,
+        Key::ArrowDown,
+        Key::ArrowLeft,
+        Key::P,
+        Key::ArrowUp,
+    ];
     let mut said = String::new();
     for key in keys.iter().cycle() {
         harness.key_press(*key);
         for _ in 0..3 {
             harness.step();
-            let line: String = drawn(&harness).into_iter().map(|(name, v)| format!("{name}={v};")).collect();
+            let line: String = drawn(&harness)
+                .into_iter()
+                .map(|(name, v)| format!("{name}={v};"))
+                .collect();
             if line != said {
                 said.clone_from(&line);
                 let _ = writeln!(out, "\nSHOWN {line}");
@@ -104,7 +130,13 @@ fn two_hundred_kills_lose_no_verdict_that_was_drawn() {
     let (mut known, mut taken) = (ReviewState::default(), 0);
     for kill in 0..KILLS {
         let mut child = Command::new(std::env::current_exe().expect("this test"))
-            .args(["--exact", "window::crash::crash_child", "--nocapture", "--test-threads", "1"])
+            .args([
+                "--exact",
+                "window::crash::crash_child",
+                "--nocapture",
+                "--test-threads",
+                "1",
+            ])
             .env(CHILD, folder.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -120,32 +152,52 @@ fn two_hundred_kills_lose_no_verdict_that_was_drawn() {
         });
         let mut shown: Vec<String> = Vec::new();
         while shown.is_empty() {
-            let line = lines.recv_timeout(Duration::from_secs(60)).expect("the child draws");
+            let line = lines
+                .recv_timeout(Duration::from_secs(60))
+                .expect("the child draws");
             shown.extend(line.strip_prefix("SHOWN ").map(str::to_owned));
         }
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         std::thread::sleep(Duration::from_millis((state >> 33) % 120));
         child.kill().expect("killed");
         let _ = child.wait();
         let _ = reader.join();
-        shown.extend(lines.try_iter().filter_map(|line| line.strip_prefix("SHOWN ").map(str::to_owned)));
+        shown.extend(
+            lines
+                .try_iter()
+                .filter_map(|line| line.strip_prefix("SHOWN ").map(str::to_owned)),
+        );
         // A report that was cut by the kill ends without its last separator.
-        let complete: Vec<&String> = shown.iter().filter(|line| line.matches(';').count() == 4).collect();
+        let complete: Vec<&String> = shown
+            .iter()
+            .filter(|line| line.matches(';').count() == 4)
+            .collect();
         shown_in_all += complete.len();
         let journals = journal::read_all(&run).expect("the journals");
-        let events: Vec<_> = ReviewState::replay(journals.events).events().cloned().collect();
+        let events: Vec<_> = ReviewState::replay(journals.events)
+            .events()
+            .cloned()
+            .collect();
         for line in complete {
             // What is on disk must have said just this at some moment, and moments only go forward.
             while says(&known, &ada) != **line {
                 let event = events.get(taken).unwrap_or_else(|| {
-                    panic!("kill {kill}: drawn but not on disk: {line}; on disk at last: {}", says(&known, &ada))
+                    panic!(
+                        "kill {kill}: drawn but not on disk: {line}; on disk at last: {}",
+                        says(&known, &ada)
+                    )
                 });
                 known.apply(event.clone());
                 taken += 1;
             }
         }
     }
-    assert!(shown_in_all > KILLS, "only {shown_in_all} frames were reported in {KILLS} kills");
+    assert!(
+        shown_in_all > KILLS,
+        "only {shown_in_all} frames were reported in {KILLS} kills"
+    );
 }
 
 #[test]
@@ -155,6 +207,8 @@ fn what_the_child_prints_is_what_is_drawn() {
     let desk = Desk::at(folder.path().to_owned(), "small");
     let mut harness = desk.plain();
     harness.key_press(Key::X);
-    step_until(&mut harness, "the verdict is drawn", |harness| drawn(harness).values().any(|v| *v == 'R'));
+    step_until(&mut harness, "the verdict is drawn", |harness| {
+        drawn(harness).values().any(|v| *v == 'R')
+    });
     assert_eq!(drawn(&harness).len(), 4);
 }

@@ -75,12 +75,18 @@ impl Desk {
         {
             std::fs::copy(entry.path(), run.join(entry.file_name())).expect("copied");
         }
-        Self { folder: Folder::Own(folder), run }
+        Self {
+            folder: Folder::Own(folder),
+            run,
+        }
     }
 
     /// A desk in a folder that is there already.
     pub fn at(folder: PathBuf, run: &str) -> Self {
-        Self { run: folder.join("runs").join(run), folder: Folder::Kept(folder) }
+        Self {
+            run: folder.join("runs").join(run),
+            folder: Folder::Kept(folder),
+        }
     }
 
     pub fn phase1(&self) -> PathBuf {
