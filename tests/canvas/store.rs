@@ -16,7 +16,7 @@ use fill_audit::ui::canvas::{
     CanvasOptions, CellPaint, Decode, ImageSource, ImageStatus, View, loupe_ui, preload_cell,
 };
 
-use super::page::{Cell, PATIENCE, Page, Picture, compare, decode, drawn, page, page_with, settle};
+use super::page::{Cell, PATIENCE, Page, Picture, compare, decode, drawn, page, page_with, rendered, settle};
 
 type Harness = egui_kittest::Harness<'static, Page>;
 
@@ -285,7 +285,7 @@ fn a_preloaded_neighbour_is_there_on_the_very_next_frame() {
     harness.state_mut().cells[0].paint.image = neighbour;
     harness.step();
     assert!(harness.state().canvas.is_sharp(neighbour));
-    let drawn = harness.render().unwrap();
+    let drawn = rendered(&mut harness);
     let expected = Picture::noise(600, 600, 2).at(250 + 37, 250 + 41);
     assert_eq!(drawn.get_pixel(37, 41).0, expected);
 }
