@@ -16,7 +16,9 @@ use fill_audit::ui::canvas::{
     CanvasOptions, CellPaint, Decode, ImageSource, ImageStatus, View, loupe_ui, preload_cell,
 };
 
-use super::page::{Cell, PATIENCE, Page, Picture, compare, decode, drawn, page, page_with, rendered, settle};
+use super::page::{
+    Cell, PATIENCE, Page, Picture, compare, decode, drawn, page, page_with, rendered, settle,
+};
 
 type Harness = egui_kittest::Harness<'static, Page>;
 

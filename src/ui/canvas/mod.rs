@@ -81,7 +81,8 @@ pub struct CanvasOptions {
     pub budget_bytes: u64,
     /// Bytes handed to the GPU per frame, so that none is late; 4 MiB by default.
     pub upload_bytes_per_frame: u64,
-    /// Threads that decode; by default one less than there are processors, from 1 to 6.
+    /// Threads that decode; by default as many as there are processors, from 2 to 6: the window's own
+    /// thread sleeps while it waits for them.
     pub threads: usize,
     /// Pictures with a longer side are kept on disk in tiles; 3072 pixels by default, and never more
     /// than the GPU takes.
@@ -98,7 +99,7 @@ impl Default for CanvasOptions {
         Self {
             budget_bytes: 1 << 30,
             upload_bytes_per_frame: 4 << 20,
-            threads: (processors - 1).clamp(1, 6),
+            threads: processors.clamp(2, 6),
             max_whole_px: 3072,
             tile_folder: None,
             tile_disk_bytes: 8 << 30,
