@@ -3,9 +3,9 @@
 //! | file | job |
 //! |---|---|
 //! | [`request`] | what is asked of a new run |
-//! | [`start`] | makes a run's folder, finds the one that was started before, adds a sweep |
-//! | [`execute`] | fills the missing cells and records each |
-//! | [`engine`] | the seam to whatever fills a cell; `pipeline_engine` is the real one |
+//! | [`mod@start`] | makes a run's folder, finds the one that was started before, adds a sweep |
+//! | [`mod@execute`] | fills the missing cells and records each |
+//! | [`mod@engine`] | the seam to whatever fills a cell; `pipeline_engine` is the real one |
 //! | [`inputs`] | the session's pictures and what the model is given of them |
 //! | [`run_folder`] | opens a run's folder, whoever wrote it |
 //! | [`estimate`] | how long a run may take |

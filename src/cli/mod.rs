@@ -69,7 +69,7 @@ pub struct Cli {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Open the window on a run, or on the inbox [default].
+    /// Open the window on a run, or on the inbox (default).
     View(view::ViewArgs),
     /// Make a small run with the embedded model and open the window on it.
     Demo(demo::DemoArgs),

@@ -23,7 +23,7 @@ pub struct MatmulCounters {
     attention_chunks: AtomicU64,
 }
 
-/// A reading of [`MatmulCounters`].
+/// A reading of the counters of matrix products.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MatmulCounts {
     /// By weights that were dequantized once, at load.

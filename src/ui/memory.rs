@@ -110,7 +110,7 @@ impl UiMemory {
     }
 
     /// Says once that a cell was shown large enough to be judged: its picture is there, and it is at
-    /// least [`MIN_SEEN_POINTS`] wide.
+    /// least `MIN_SEEN_POINTS` wide.
     pub fn note_seen(
         &mut self,
         view: &RunView,

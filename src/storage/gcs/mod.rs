@@ -2,7 +2,7 @@
 //!
 //! Reads and writes go through `google-cloud-storage`; list, metadata and delete are JSON over `reqwest`
 //! with the same credentials, since the crate has them over gRPC only. The crate's own retries are off
-//! except inside resumable uploads: one loop of ours ([`retry`]) honours `Retry-After`, and
+//! except inside resumable uploads: one loop of ours (`retry`) honours `Retry-After`, and
 //! every wait has an end.
 
 pub mod credentials;

@@ -14,7 +14,7 @@ pub struct DistanceField<'a> {
     /// For each pixel, rows from the top: the Euclidean distance from its centre to the centre of the
     /// nearest pixel of the cleaned mask, in pixels; 0 on the mask. Negative is on the mask too.
     pub distance_px: &'a [f32],
-    /// The mask before clean-up, for [`super::Overlay::Change`]; `None` where it does not matter.
+    /// The mask before clean-up, for [`Overlay::Change`](crate::ui::canvas::Overlay::Change); `None` where it does not matter.
     pub raw: Option<&'a [RawMask]>,
 }
 
