@@ -1,6 +1,6 @@
 //! What the window shows and what may happen to it: state, messages, effects. No egui here.
 //!
-//! Views read [`AppState`] and send [`Msg`]s; [`update`] is the one place that changes it, and what
+//! Views read [`AppState`] and send [`Msg`]s; [`update()`] is the one place that changes it, and what
 //! it cannot do itself (files, threads, dialogs) it hands back as [`Effect`]s.
 
 pub mod approving;
@@ -324,7 +324,7 @@ pub enum FolderFor {
     LabSession,
 }
 
-/// What [`update`] cannot do itself.
+/// What [`update()`] cannot do itself.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Read a run.

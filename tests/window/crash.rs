@@ -104,10 +104,10 @@ fn crash_child() {
         harness.key_press(*key);
         for _ in 0..3 {
             harness.step();
-            let line: String = drawn(&harness)
-                .into_iter()
-                .map(|(name, v)| format!("{name}={v};"))
-                .collect();
+            let mut line = String::new();
+            for (name, verdict) in drawn(&harness) {
+                line.push_str(&format!("{name}={verdict};"));
+            }
             if line != said {
                 said.clone_from(&line);
                 let _ = writeln!(out, "\nSHOWN {line}");

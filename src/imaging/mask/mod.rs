@@ -9,8 +9,8 @@
 //! | [`disc`] | dilate, erode, open, close |
 //! | [`components`] | 8-connected components, despeck |
 //! | [`distance`] | exact squared distances, for a dilation that changes on every drag |
-//! | [`feather`] | Gaussian blur of a mask |
-//! | [`process`] | a whole recipe with its figures and gates |
+//! | [`mod@feather`] | Gaussian blur of a mask |
+//! | [`mod@process`] | a whole recipe with its figures and gates |
 //! | [`stages`] | the same, recomputing only what a change touches |
 //! | [`inspect`] | masks that are not what they should be, with the fix to offer |
 

@@ -404,9 +404,8 @@ mod tests {
     fn white_px(painting: &MaskPainting) -> usize {
         painting
             .mask()
-            .as_raw()
-            .iter()
-            .filter(|&&grey| grey == 255)
+            .pixels()
+            .filter(|grey| grey.0 == [255])
             .count()
     }
 
