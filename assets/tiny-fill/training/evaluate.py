@@ -4,7 +4,7 @@
     python evaluate.py --model .. --sources sources --sessions ../../../sessions --out work/eval --sheets .. --parts table,quants,sheets
 
 *table*: per surface, `--count` held-out patches of 128x128 with random holes (8 to 35 % of the patch), filled by the
-model (prompt: the surface's noun, guidance 10, `--steps` steps, fixed seeds) and by the simple methods. Rows already
+model (guidance 10, `--steps` steps, fixed seeds; `--prompt`: production's sentence, empty, or the surface's noun) and by the simple methods. Rows already
 in `--out` are kept, so that quants and surfaces can be measured one after the other. All figures are of the hole only,
 with everything else the clean picture's:
   L1        mean absolute error, 8-bit levels
@@ -58,7 +58,11 @@ def luma(x):
 
 
 def gram(y, m):
-    r = np.stack([cv2.filter2D(y, cv2.CV_64F, g, borderType=cv2.BORDER_REFLECT_101)[m] for g in BANK])
+    """Over the hole `m` of the luma `y`; only the hole's box and the filters' reach around it are filtered."""
+    ys, xs = np.nonzero(m)
+    y0, y1, x0, x1 = max(ys.min() - 17, 0), ys.max() + 18, max(xs.min() - 17, 0), xs.max() + 18
+    y, m = np.ascontiguousarray(y[y0:y1, x0:x1], np.float32), m[y0:y1, x0:x1]
+    r = np.stack([cv2.filter2D(y, cv2.CV_32F, g, borderType=cv2.BORDER_REFLECT_101)[m] for g in BANK]).astype(np.float64)
     return r @ r.T / r.shape[1]
 
 
@@ -72,13 +76,18 @@ def rings(y, m):
     return np.log10(np.bincount(at.ravel(), p.ravel(), 21)[:20] / np.bincount(at.ravel(), minlength=21)[:20] + 1e-2)
 
 
-def measure(clean, fill, m):
+def reference(clean, m):
+    """What `measure` needs of the clean picture: its luma, Gram matrix and rings."""
+    a = luma(clean)
+    return a, gram(a, m > 0), rings(a, m > 0)
+
+
+def measure(clean, fill, m, ref):
     m = m > 0
-    a, b = luma(clean), luma(np.where(m, fill, clean))
-    g = gram(a, m)
+    (a, g, r), b = ref, luma(np.where(m, fill, clean))
     return dict(L1=float(np.abs(clean - np.where(m, fill, clean))[:, m].mean() * 127.5),
                 Gabor=float(np.linalg.norm(gram(b, m) - g) / np.linalg.norm(g)),
-                spectrum=float(np.abs(rings(a, m) - rings(b, m)).mean()), contrast=float(b[m].std() / max(a[m].std(), 1e-3)))
+                spectrum=float(np.abs(r - rings(b, m)).mean()), contrast=float(b[m].std() / max(a[m].std(), 1e-3)))
 
 
 def hole(n, rng, low=0.08, high=0.35):
@@ -128,6 +137,10 @@ def through(b, x):
     return b.decoder((b.vae.encode(x).latent_dist.mode() - model.SHIFT) * model.SCALE).clamp(-1, 1).numpy()
 
 
+def wording(args, surface):
+    return {"production": model.PRODUCTION, "empty": "", "noun": surface}[args.prompt]
+
+
 def rows_of(b, nets, ground, surface, known, args):
     """The methods of one surface that are not in `known`: name to mean measures."""
     rng = np.random.default_rng([args.seed, model.SURFACES.index(surface)])
@@ -136,15 +149,15 @@ def rows_of(b, nets, ground, surface, known, args):
         k = min(20, args.count - at)
         clean = np.stack([ground.patch(128, rng, surface)[0] for _ in range(k)])
         m = np.stack([hole(128, rng) for _ in range(k)])
-        x, mt = torch.from_numpy(clean), torch.from_numpy(m)[:, None]
-        fill = lambda net: decode(b, latents(b, net, x, mt, [surface] * k, 10.0, 1000 + at, args.steps), 128)
+        x, mt, refs = torch.from_numpy(clean), torch.from_numpy(m)[:, None], [reference(c, h) for c, h in zip(clean, m)]
+        fill = lambda net: decode(b, latents(b, net, x, mt, [wording(args, surface)] * k, 10.0, 1000 + at, args.steps), 128)
         simple = lambda how: [inpaint(c, h, how) for c, h in zip(clean, m)]
-        methods = {"VAE alone (floor)": lambda: through(b, x)} | {f"model, {q}": lambda net=net: fill(net) for q, net in nets.items()}
+        methods = {"VAE alone (floor)": lambda: through(b, x)} | {f"model, {q}, {args.prompt}": lambda net=net: fill(net) for q, net in nets.items()}
         methods |= {"Telea": lambda: simple(cv2.INPAINT_TELEA), "Navier-Stokes": lambda: simple(cv2.INPAINT_NS),
                     "mean colour": lambda: [np.broadcast_to(c[:, h == 0].mean(1)[:, None, None], c.shape) for c, h in zip(clean, m)]}
         for name in methods.keys() - known:
             f = methods[name]()
-            rows.setdefault(name, []).extend(measure(clean[i], f[i], m[i]) for i in range(k))
+            rows.setdefault(name, []).extend(measure(clean[i], f[i], m[i], refs[i]) for i in range(k))
     return {name: {key: float((np.median if key == "contrast" else np.mean)([r[key] for r in rs])) for key in rs[0]}
             for name, rs in rows.items()}
 
@@ -157,8 +170,9 @@ def table(b, ground, args):
         known |= rows_of(b, nets, ground, surface, known.keys(), args)
         path.write_text(json.dumps(known, indent=1))
         print(surface, {n: {k: round(v, 2) for k, v in r.items()} for n, r in known.items()}, flush=True)
-    order = [f"model, {q}" for q in FILES] + ["VAE alone (floor)", "Telea", "Navier-Stokes", "mean colour"]
+    order = [f"model, {q}, {p}" for p in ("production", "empty", "noun") for q in FILES] + ["VAE alone (floor)", "Telea", "Navier-Stokes", "mean colour"]
     result = {s: json.loads(p.read_text()) for s in model.SURFACES if (p := args.out / f"table-{s}.json").exists()}
+    order = [n for n in order if any(n in r for r in result.values())]
     lines, show = [], lambda r, key, digits: f"{r[key]:.{digits}f}" if r else ""
     for key, digits in (("L1", 1), ("Gabor", 2), ("spectrum", 2), ("contrast", 2)):
         lines += [f"\n**{key}**\n", "| | " + " | ".join(result) + " |", "|---|" + "---:|" * len(result)]
@@ -216,7 +230,7 @@ def sheets(b, ground, args):
         clean.append(ground.patch(128, rng, names[-1])[0])
         m.append(hole(128, rng))
     x, mt = torch.from_numpy(np.stack(clean)), torch.from_numpy(np.stack(m))[:, None]
-    fill = decode(b, latents(b, net, x, mt, names, 10.0, args.seed, args.steps), 128)
+    fill = decode(b, latents(b, net, x, mt, [wording(args, n) for n in names], 10.0, args.seed, args.steps), 128)
     rec, cells = through(b, x), []
     for i in range(24):
         h = m[i] > 0
@@ -250,6 +264,7 @@ def main():
     ap.add_argument("--surfaces", default=",".join(model.SURFACES))
     ap.add_argument("--quants", default="Q4_0,Q5_K_S,Q8_0")
     ap.add_argument("--count", type=int, default=100)
+    ap.add_argument("--prompt", choices=["production", "empty", "noun"], default="production")
     ap.add_argument("--steps", type=int, default=STEPS)
     ap.add_argument("--seed", type=int, default=7)
     args = ap.parse_args()

@@ -107,8 +107,8 @@ def main():
     ap.add_argument("--workers", type=int, default=2, help="processes of one thread each; gradients are averaged")
     ap.add_argument("--seed", type=int, default=2)
     args = ap.parse_args()
-    with tempfile.NamedTemporaryFile() as meet:
-        mp.spawn(work, (args, meet.name), nprocs=args.workers)
+    with tempfile.TemporaryDirectory() as meet:
+        mp.spawn(work, (args, f"{meet}/workers"), nprocs=args.workers)
 
 
 def work(rank, args, meet):
