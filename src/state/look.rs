@@ -58,9 +58,9 @@ impl Metric {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overlay {
     /// Nothing.
+    #[default]
     Off,
     /// The grown mask's outline, and the outline before growing.
-    #[default]
     Outline,
     /// The grown mask tinted.
     Tint,
@@ -183,7 +183,8 @@ impl Default for Look {
             gain: 4.0,
             threshold: 0.0,
             wipe: 0.5,
-            overlay: Overlay::Outline,
+            // The fill is what is judged: nothing lies over it until somebody asks.
+            overlay: Overlay::Off,
             channel: Channel::All,
             exposure_stops: 0.0,
             has_loupe: false,

@@ -286,8 +286,8 @@ fn badges(painter: &egui::Painter, rect: Rect, key: &CellKey, _state: &AppState,
     if !text.is_empty() {
         theme::outlined_text(
             painter,
-            rect.right_top() + vec2(-4.0, 2.0),
-            Align2::RIGHT_TOP,
+            rect.right_bottom() + vec2(-4.0, -18.0),
+            Align2::RIGHT_BOTTOM,
             text.trim(),
             14.0,
             Color32::WHITE,
