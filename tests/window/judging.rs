@@ -5,6 +5,11 @@ use eframe::egui::{Key, Modifiers, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use fill_audit::app::FillAuditApp;
+use fill_audit::model::review::blind::Choice;
+use fill_audit::model::review::event::Judgement;
+use fill_audit::model::review::select::SortBy;
+use fill_audit::state::judging::MarksShown;
+use fill_audit::state::{JudgeMsg, Msg};
 
 /// Presses a key and steps until what it says is on disk and drawn.
 fn say(harness: &mut Harness<'static, FillAuditApp>, desk: &Desk, key: Key) {
@@ -13,7 +18,10 @@ fn say(harness: &mut Harness<'static, FillAuditApp>, desk: &Desk, key: Key) {
     step_until(harness, "the journal has grown", |_| {
         desk.journal().lines().count() > before
     });
-    harness.run_steps(4);
+    step_until(harness, "what is on disk is drawn", |harness| {
+        view(harness).judging.review.events().count() >= desk.journal().lines().count()
+    });
+    harness.run_steps(2);
 }
 
 #[test]
@@ -182,4 +190,98 @@ fn pictures_of_judging() {
     harness.run_steps(3);
     super::harness::settle(&mut harness);
     keep_picture(&mut harness, "blind_1280");
+}
+
+#[test]
+fn every_review_key_does_what_the_table_says() {
+    let desk = Desk::new();
+    let mut harness = desk.plain();
+    let standing = |harness: &Harness<'static, FillAuditApp>, name: &str| {
+        let view = view(harness);
+        let key = view
+            .run
+            .cells
+            .keys()
+            .find(|key| view.run.cell_name(key) == name)
+            .cloned();
+        let said = key.and_then(|key| {
+            view.judging
+                .review
+                .review(&view.judging.reviewer, &key)
+                .cloned()
+        });
+        said.map(|said| (said.judgement, said.types.len()))
+    };
+    // A seam is noted and passes; Shift adds a type and stays; clear stays; N goes to what is open.
+    say(&mut harness, &desk, Key::Num5);
+    assert_eq!(
+        standing(&harness, "Q4_0_gs10"),
+        Some((Some(Judgement::Pass), 1))
+    );
+    assert_eq!(selected(&harness), "Q4_0_gs20");
+    say(&mut harness, &desk, Key::Num4);
+    harness.key_press(Key::ArrowLeft);
+    harness.run_steps(2);
+    assert_eq!(selected(&harness), "Q4_0_gs20");
+    harness.key_press_modifiers(Modifiers::SHIFT, Key::Num2);
+    step_until(&mut harness, "two types are named", |harness| {
+        standing(harness, "Q4_0_gs20") == Some((Some(Judgement::Reject), 2))
+    });
+    assert_eq!(selected(&harness), "Q4_0_gs20");
+    say(&mut harness, &desk, Key::U);
+    assert_eq!(standing(&harness, "Q4_0_gs20"), Some((None, 0)));
+    assert_eq!(selected(&harness), "Q4_0_gs20");
+    harness.key_press(Key::N);
+    harness.run_steps(2);
+    assert_eq!(selected(&harness), "Q4_0_gs30");
+}
+
+#[test]
+fn cells_are_listed_by_time_and_marks_are_shown_in_every_cell_on_demand() {
+    let desk = Desk::new();
+    let mut harness = desk.plain();
+    harness
+        .state_mut()
+        .send(Msg::Judge(JudgeMsg::SetSort(SortBy::WallTime)));
+    harness.run_steps(3);
+    let order = view(&harness).grid.order();
+    let secs = |harness: &Harness<'static, FillAuditApp>| -> Vec<f64> {
+        let run = &view(harness).run;
+        order
+            .iter()
+            .filter_map(|key| run.cells.get(key)?.timing()?.wall_secs)
+            .collect()
+    };
+    assert_eq!(secs(&harness).len(), 15);
+    assert!(secs(&harness).is_sorted());
+    harness
+        .state_mut()
+        .send(Msg::Judge(JudgeMsg::ShowMarks(MarksShown::OfSelected)));
+    harness.run_steps(3);
+    assert!(
+        harness
+            .query_by_label("boxes and points: of this cell in every cell")
+            .is_some()
+    );
+}
+
+#[test]
+fn a_tie_and_all_bad_are_votes_by_key() {
+    let desk = Desk::new();
+    let mut harness = desk.plain();
+    for _ in 0..3 {
+        say(&mut harness, &desk, Key::P);
+    }
+    harness.key_press(Key::B);
+    harness.run_steps(3);
+    say(&mut harness, &desk, Key::Num0);
+    say(&mut harness, &desk, Key::Minus);
+    let votes: Vec<_> = view(&harness)
+        .judging
+        .review
+        .blind_sessions()
+        .into_iter()
+        .flat_map(|session| session.votes.values().copied())
+        .collect();
+    assert_eq!(votes, [Choice::Tie, Choice::AllBad]);
 }
