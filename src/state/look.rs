@@ -9,8 +9,6 @@ pub enum Reference {
     Original,
     /// Another cell of the run.
     Cell(CellKey),
-    /// The same cell of the run beside this one.
-    SameCellOfOtherRun,
 }
 
 /// How a cell and the reference are shown together.

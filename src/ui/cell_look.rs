@@ -89,7 +89,7 @@ pub fn paint(
 ) -> Option<CellPaint> {
     let image = memory.image_of(view, key)?;
     let reference = match &view.look.reference {
-        Reference::Original | Reference::SameCellOfOtherRun => memory.original_of(view),
+        Reference::Original => memory.original_of(view),
         Reference::Cell(other) => memory.image_of(view, other),
     };
     if view.is_reference_held

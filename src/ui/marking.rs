@@ -46,7 +46,11 @@ pub fn mark_response(
         };
         out.push(add(key, shape, view));
     } else if response.drag_started() && has_shift {
-        memory.drawing = Some((key.clone(), at));
+        // A drag is known as one only some points after the press: the box begins at the press.
+        let pressed = ui
+            .input(|input| input.pointer.press_origin())
+            .unwrap_or(pointer);
+        memory.drawing = Some((key.clone(), map.to_image(pressed)));
     } else if response.drag_stopped() && is_mine {
         if let Some((_, from)) = memory.drawing.take() {
             let from_in_ui = map.to_ui(from);

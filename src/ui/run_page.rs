@@ -192,7 +192,6 @@ fn set_hidden(pivot: &mut Pivot, value: AxisValue, is_hidden: bool) {
 fn reference_menu(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
     let now = match &view.look.reference {
         Reference::Original => "original".to_owned(),
-        Reference::SameCellOfOtherRun => "same cell of the other run".to_owned(),
         Reference::Cell(key) => view.run.cell_name(key),
     };
     ui.label("reference");

@@ -27,14 +27,6 @@ pub const MIN_CELL: f32 = 72.0;
 /// Width of the panels at the sides, in points.
 pub const SIDE_PANEL_WIDTH: f32 = 210.0;
 
-/// The colour of a wall time among others: from accent (quick) to warning-free grey-violet (slow).
-pub fn time_colour(fraction: f32) -> Color32 {
-    let fraction = fraction.clamp(0.0, 1.0);
-    let mix =
-        |from: u8, to: u8| (f32::from(from) + (f32::from(to) - f32::from(from)) * fraction) as u8;
-    Color32::from_rgb(mix(0x2e, 0xb0), mix(0xa0, 0x50), mix(0xd0, 0xb8))
-}
-
 /// Applies the theme. Called when it changes, not every frame.
 pub fn apply(ctx: &egui::Context, is_light: bool) {
     ctx.set_theme(if is_light {

@@ -1,12 +1,12 @@
 //! Verdicts by keys, undo, notes, filters, blind comparison.
 
 use super::harness::{Desk, keep_picture, selected, step_until, view};
-use eframe::egui::{Key, Modifiers, vec2};
+use eframe::egui::{Event, Key, Modifiers, PointerButton, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use fill_audit::app::FillAuditApp;
 use fill_audit::model::review::blind::Choice;
-use fill_audit::model::review::event::Judgement;
+use fill_audit::model::review::event::{Judgement, Shape};
 use fill_audit::model::review::select::SortBy;
 use fill_audit::state::judging::MarksShown;
 use fill_audit::state::{JudgeMsg, Msg};
@@ -284,4 +284,49 @@ fn a_tie_and_all_bad_are_votes_by_key() {
         .flat_map(|session| session.votes.values().copied())
         .collect();
     assert_eq!(votes, [Choice::Tie, Choice::AllBad]);
+}
+
+#[test]
+fn shift_and_drag_draws_a_box_from_where_the_button_went_down() {
+    let desk = Desk::new();
+    let mut harness = desk.plain();
+    let cell = harness.get_by_label_contains("Q4_0_gs20, done").rect();
+    let from = cell.center() - vec2(20.0, 10.0);
+    let to = from + vec2(30.0, 20.0);
+    let button = |pos, pressed| Event::PointerButton {
+        pos,
+        button: PointerButton::Primary,
+        pressed,
+        modifiers: Modifiers::SHIFT,
+    };
+    harness.event(Event::ModifiersChanged(Modifiers::SHIFT));
+    for event in [
+        Event::PointerMoved(from),
+        button(from, true),
+        Event::PointerMoved(from + vec2(10.0, 8.0)),
+        Event::PointerMoved(to),
+        button(to, false),
+    ] {
+        harness.event(event);
+        harness.run_steps(1);
+    }
+    step_until(&mut harness, "the box is on disk", |_| {
+        desk.journal().contains("AddMark")
+    });
+    let journal = desk.journal();
+    step_until(&mut harness, "the box is drawn", |harness| {
+        let view = view(harness);
+        view.run.cells.keys().any(|key| {
+            let said = view.judging.review.review(&view.judging.reviewer, key);
+            said.is_some_and(|said| {
+                said.marks.iter().any(|placed| match placed.mark.shape {
+                    Shape::Box { width, height, .. } => {
+                        assert!((width / height - 1.5).abs() < 0.1, "{journal}");
+                        true
+                    }
+                    Shape::Point { .. } => panic!("a point and not a box: {journal}"),
+                })
+            })
+        })
+    });
 }
