@@ -6,6 +6,7 @@ mod window {
     mod crash;
     pub mod harness;
     mod judging;
+    mod judging_pictures;
     mod mask_lab;
     mod mask_lab_run;
     mod run_page;

@@ -433,7 +433,10 @@ pub fn decode(source: &ImageSource) -> Result<DecodedImage, String> {
         },
         explanation: decoded.colour.to_string(),
     });
-    let pixels = decoded.into_rgba();
-    let (width, height) = pixels.dimensions();
-    Ok(DecodedImage::new(width, height, pixels.into_raw())?.with_badge(badge))
+    let (width, height) = decoded.size();
+    let image = match decoded.pixels {
+        codecs::Pixels::Rgb(rgb8) => DecodedImage::opaque(width, height, rgb8.into_raw()),
+        codecs::Pixels::Rgba(rgba8) => DecodedImage::new(width, height, rgba8.into_raw()),
+    };
+    Ok(image?.with_badge(badge))
 }

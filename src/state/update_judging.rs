@@ -163,7 +163,18 @@ pub fn on_msg(state: &mut AppState, msg: JudgeMsg) -> Vec<Effect> {
     let events: Vec<Event> = match msg {
         JudgeMsg::Seen(cell) => judging.seen(source, &cell).into_iter().collect(),
         JudgeMsg::Note(cell, text) => judging.note(source, &cell, &text).into_iter().collect(),
-        JudgeMsg::AddMark(cell, mark) => vec![judging.act(source, Action::AddMark { cell, mark })],
+        JudgeMsg::AddMark(cell, mark) => {
+            let event = judging.act(
+                source,
+                Action::AddMark {
+                    cell: cell.clone(),
+                    mark,
+                },
+            );
+            // Whoever marks a cell goes on about it: its note and its marks are beside the grid.
+            view.select(cell);
+            vec![event]
+        }
         JudgeMsg::RemoveMark(cell, mark) => {
             vec![judging.act(source, Action::RemoveMark { cell, mark })]
         }

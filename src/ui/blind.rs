@@ -20,12 +20,15 @@ pub fn blind_ui(
     out: &mut Vec<Msg>,
 ) {
     egui::Panel::bottom("blind choices").show(ui, |ui| choices_ui(ui, blind, out));
-    egui::CentralPanel::default()
-        .frame(egui::Frame::NONE)
-        .show(ui, |ui| match blind.shown() {
-            Some(round) => round_ui(ui, view, round, memory, out),
-            None => result_ui(ui, view, blind, out),
-        });
+    match blind.shown() {
+        Some(round) => {
+            let panel = egui::CentralPanel::default().frame(egui::Frame::NONE);
+            panel.show(ui, |ui| round_ui(ui, view, round, memory, out));
+        }
+        None => {
+            egui::CentralPanel::default().show(ui, |ui| result_ui(ui, view, blind, out));
+        }
+    }
 }
 
 fn choices_ui(ui: &mut egui::Ui, blind: &BlindView, out: &mut Vec<Msg>) {
@@ -125,8 +128,9 @@ fn round_ui(
             } else if canvas.has_gpu() {
                 let mut paint = CellPaint::new(image, shown);
                 paint.size_in_image = Some(memory.size_in_image);
+                // Not even a colour profile's badge may tell files apart.
+                paint.has_badge = false;
                 canvas::paint_cell(ui.painter(), rect, &paint, canvas);
-                // A colour profile's badge tells files apart as little as a name may.
             }
         }
         let number = (index + 1).to_string();

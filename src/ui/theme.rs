@@ -78,6 +78,29 @@ pub fn outlined_text(
     painter.text(pos_in_ui, anchor, text, font, colour)
 }
 
+/// [`outlined_text`] to the right and below a point, cut off with an ellipsis at a width in points.
+pub fn outlined_line(
+    painter: &egui::Painter,
+    pos_in_ui: egui::Pos2,
+    text: &str,
+    size: f32,
+    colour: Color32,
+    max_width: f32,
+) {
+    let galley = |colour| {
+        let font = egui::FontId::proportional(size);
+        let mut job = egui::text::LayoutJob::simple_singleline(text.to_owned(), font, colour);
+        job.wrap = egui::text::TextWrapping::truncate_at_width(max_width);
+        painter.layout_job(job)
+    };
+    let edge = galley(Color32::from_black_alpha(200));
+    for (dx, dy) in [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)] {
+        let at = pos_in_ui + egui::vec2(dx, dy);
+        painter.galley(at, edge.clone(), Color32::BLACK);
+    }
+    painter.galley(pos_in_ui, galley(colour), colour);
+}
+
 /// Draws what egui's own font lacks: stars, arrows, check marks, other scripts. Licence beside the file.
 const FALLBACK_FONT: &[u8] = include_bytes!("../../assets/fonts/DejaVuSans.ttf");
 

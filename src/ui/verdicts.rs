@@ -42,49 +42,37 @@ pub fn accessible_verdict(view: &RunView, key: &CellKey) -> String {
 
 /// Draws a cell's verdict, dims it if it was rejected, and draws its marks.
 pub fn paint_verdict(painter: &egui::Painter, rect: Rect, key: &CellKey, view: &RunView) {
-    if view.judging.review.is_disputed(key) {
-        let at = rect.left_bottom() + vec2(4.0, -18.0);
-        theme::outlined_text(
-            painter,
-            at,
-            Align2::LEFT_BOTTOM,
-            "reviewers disagree",
-            11.0,
-            theme::WARNING,
+    let said = own_review(view, key);
+    let judgement = said.and_then(|said| said.judgement);
+    if judgement == Some(Judgement::Reject) {
+        painter.rect_filled(
+            rect,
+            0.0,
+            Color32::from_rgba_unmultiplied(0x60, 0x60, 0x60, 150),
         );
     }
-    let Some(said) = own_review(view, key) else {
+    let width = rect.width() - 10.0;
+    if view.judging.review.is_disputed(key) {
+        let at = rect.left_bottom() + vec2(4.0, -32.0);
+        let text = "reviewers disagree";
+        theme::outlined_line(painter, at, text, 11.0, theme::WARNING, width);
+    }
+    let Some(said) = said else {
         return;
     };
-    let at = rect.left_top() + vec2(5.0, 3.0);
     let labels: Vec<String> = said
         .types
         .iter()
         .map(|key| view.judging.types.label(key))
         .collect();
-    match said.judgement {
-        Some(Judgement::Pass) => {
-            let text = if labels.is_empty() {
-                "✓".to_owned()
-            } else {
-                format!("✓ {}", labels.join(", "))
-            };
-            theme::outlined_text(painter, at, Align2::LEFT_TOP, &text, 14.0, theme::PASS);
-        }
-        Some(Judgement::Reject) => {
-            painter.rect_filled(
-                rect,
-                0.0,
-                Color32::from_rgba_unmultiplied(0x60, 0x60, 0x60, 150),
-            );
-            let text = if labels.is_empty() {
-                "✕".to_owned()
-            } else {
-                format!("✕ {}", labels.join(", "))
-            };
-            theme::outlined_text(painter, at, Align2::LEFT_TOP, &text, 14.0, theme::REJECT);
-        }
-        None if said.seen => {}
+    let line = |sign: &str, colour| {
+        let text = format!("{sign} {}", labels.join(", "));
+        let at = rect.left_top() + vec2(5.0, 3.0);
+        theme::outlined_line(painter, at, text.trim_end(), 14.0, colour, width);
+    };
+    match judgement {
+        Some(Judgement::Pass) => line("✓", theme::PASS),
+        Some(Judgement::Reject) => line("✕", theme::REJECT),
         None => {}
     }
     if !said.note.is_empty() {
@@ -389,7 +377,14 @@ fn filter_menu(ui: &mut egui::Ui, view: &RunView, memory: &mut UiMemory, out: &m
     };
     ui.menu_button(title, |ui| {
         let types = view.judging.types.all().iter();
-        let by_type = types.map(|kind| (kind.label.clone(), Filter::FailedBy(kind.key.clone())));
+        let by_type = types.map(|kind| {
+            let label = if kind.is_failure {
+                format!("Failed by {}", kind.label)
+            } else {
+                format!("Noted: {}", kind.label)
+            };
+            (label, Filter::FailedBy(kind.key.clone()))
+        });
         let all = [
             ("Unreviewed".to_owned(), Filter::Unreviewed),
             ("Passed".to_owned(), Filter::Passed),
@@ -493,7 +488,7 @@ fn finding_ui(ui: &mut egui::Ui, view: &RunView) {
         &view.judging.review,
         Some(&view.judging.reviewer),
     );
-    ui.set_max_width(520.0);
+    ui.set_max_width(720.0);
     ui.add(egui::Label::new(findings.sentence()).wrap());
     let types: Vec<(FailureKey, String)> = view
         .judging

@@ -314,6 +314,11 @@ fn shift_and_drag_draws_a_box_from_where_the_button_went_down() {
         desk.journal().contains("AddMark")
     });
     let journal = desk.journal();
+    assert_eq!(
+        selected(&harness),
+        "Q4_0_gs20",
+        "what is marked is selected"
+    );
     step_until(&mut harness, "the box is drawn", |harness| {
         let view = view(harness);
         view.run.cells.keys().any(|key| {

@@ -132,7 +132,7 @@ def work(rank, args, meet):
     if path.exists():
         ema.load_state_dict(saved["ema"])
     opt = torch.optim.AdamW(both.parameters(), args.rate, betas=(0.9, 0.98), weight_decay=0.01)
-    if path.exists():
+    if path.exists() and "opt" in saved:  # `restore.py` has none
         opt.load_state_dict(saved["opt"])
     rng, gen = np.random.default_rng([args.seed, step, rank]), torch.Generator().manual_seed((args.seed * 1000003 + step) * 64 + rank)
     if rank == 0:

@@ -116,6 +116,7 @@ pub fn paint_cell(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &mut
         painter.add(egui_wgpu::Callback::new_paint_callback(rect, callback));
     }
     if let Some(badge) = canvas.store.badge(paint.image)
+        && paint.has_badge
         && rect.width() > 90.0
     {
         let at = rect.right_bottom() - vec2(4.0, 3.0);

@@ -20,7 +20,7 @@ use std::{
 use image::ImageDecoder as _;
 
 use super::{
-    pixels::{DecodedImage, Level},
+    pixels::{DecodedImage, Level, THUMBNAIL_PX},
     texture_store::ImageId,
     tiles::{TileFile, TileKey},
 };
@@ -141,7 +141,7 @@ pub(super) enum Outcome {
     Decoded {
         size: [u32; 2],
         thumbnail: Vec<Level>,
-        full: Option<Box<DecodedImage>>,
+        full: Option<Vec<Level>>,
         badge: Badged,
     },
     /// A picture that is kept on disk in tiles.
@@ -357,33 +357,40 @@ impl Worker {
     }
 
     fn decode(&self, source: &ImageSource, detail: Detail) -> Result<Outcome, String> {
-        let mut image = (self.decode)(source)?;
+        let image = (self.decode)(source)?;
         let size = image.size();
-        let badge = image.badge.take();
-        let no_pixels = || "picture has no pixels".to_owned();
-        if detail == Detail::Full && size[0].max(size[1]) > self.options.max_whole_px {
+        let badge = image.badge().cloned();
+        if detail == Detail::Thumbnail {
+            return Ok(Outcome::Decoded {
+                size,
+                thumbnail: image.thumbnail().with_mips(),
+                full: None,
+                badge,
+            });
+        }
+        if size[0].max(size[1]) > self.options.max_whole_px {
             let folder = self.options.tile_folder.as_deref();
-            let (file, thumbnail) = TileFile::write(image, folder)
+            let (file, thumbnail) = TileFile::write(image.into_level(), folder)
                 .map_err(|error| format!("could not keep the picture's tiles on disk: {error}"))?;
-            let thumbnail = thumbnail.with_mips();
             return Ok(Outcome::Tiled {
                 size,
-                thumbnail,
+                thumbnail: thumbnail.with_mips(),
                 file: Arc::new(file),
                 badge,
             });
         }
-        let image = if detail == Detail::Full {
-            image.with_mips()
-        } else {
-            image
-        };
-        let thumbnail = image.thumbnail().ok_or_else(no_pixels)?.with_mips();
-        let full = (detail == Detail::Full).then(|| Box::new(image));
+        let levels = image.into_level().with_mips();
+        // The smallest level that is still larger saves most of the work.
+        let thumbnail = levels
+            .iter()
+            .rfind(|level| level.width.max(level.height) >= THUMBNAIL_PX)
+            .or(levels.first())
+            .ok_or("picture has no pixels")?
+            .thumbnail();
         Ok(Outcome::Decoded {
             size,
-            thumbnail,
-            full,
+            thumbnail: thumbnail.with_mips(),
+            full: Some(levels),
             badge,
         })
     }
@@ -425,8 +432,11 @@ fn decode_reader(
     let orientation = decoder.orientation()?;
     let mut picture = image::DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
-    let pixels = picture.into_rgba8();
-    let (width, height) = pixels.dimensions();
-    DecodedImage::new(width, height, pixels.into_raw())
-        .map_err(|reason| image::ImageError::IoError(std::io::Error::other(reason)))
+    let (width, height) = (picture.width(), picture.height());
+    let image = if picture.color().has_alpha() {
+        DecodedImage::new(width, height, picture.into_rgba8().into_raw())
+    } else {
+        DecodedImage::opaque(width, height, picture.into_rgb8().into_raw())
+    };
+    image.map_err(|reason| image::ImageError::IoError(std::io::Error::other(reason)))
 }

@@ -49,6 +49,7 @@ mod gpu;
 mod loader;
 mod paint;
 mod pixels;
+mod shrink;
 mod texture_store;
 mod tiles;
 mod view;

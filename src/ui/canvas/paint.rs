@@ -148,6 +148,8 @@ pub struct CellPaint {
     /// The image space that all cells share, in pixels: the size of the session's picture. Pictures of
     /// another size are stretched over it. `None` takes the picture's own size.
     pub size_in_image: Option<[f64; 2]>,
+    /// Whether a remark on how the picture was read stands in its corner.
+    pub has_badge: bool,
 }
 
 impl CellPaint {
@@ -166,6 +168,7 @@ impl CellPaint {
             exposure_stops: 0.0,
             view,
             size_in_image: None,
+            has_badge: true,
         }
     }
 

@@ -10,10 +10,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{
-    pixels::{DecodedImage, Level},
-    view::ImageBox,
-};
+use super::{pixels::Level, view::ImageBox};
 
 /// Side of a tile without its border, in pixels of its level.
 pub const TILE_PX: u32 = 512;
@@ -145,8 +142,8 @@ impl TileFile {
     ///
     /// # Errors
     /// The temporary file cannot be made or written, for instance because the disk is full.
-    pub fn write(image: DecodedImage, folder: Option<&Path>) -> Result<(Self, Level)> {
-        let grid = TileGrid::new(image.size());
+    pub fn write(picture: Level, folder: Option<&Path>) -> Result<(Self, Level)> {
+        let grid = TileGrid::new([picture.width, picture.height]);
         let mut file = match folder {
             Some(folder) => {
                 std::fs::create_dir_all(folder)?;
@@ -155,7 +152,7 @@ impl TileFile {
             None => tempfile::tempfile()?,
         };
         let no_pixels = || Error::new(ErrorKind::InvalidData, "picture has no pixels");
-        let mut level = image.levels.into_iter().next().ok_or_else(no_pixels)?;
+        let mut level = picture;
         let mut tile = Vec::with_capacity(STORED_BYTES);
         for depth in 0..=grid.last_level() {
             let [columns, rows] = grid.tiles(depth);
@@ -170,11 +167,7 @@ impl TileFile {
                 level = level.halved().ok_or_else(no_pixels)?;
             }
         }
-        let last = DecodedImage {
-            levels: vec![level],
-            badge: None,
-        };
-        let thumbnail = last.thumbnail().ok_or_else(no_pixels)?;
+        let thumbnail = level.thumbnail();
         Ok((
             Self {
                 grid,
@@ -331,8 +324,8 @@ mod tests {
 
     #[test]
     fn tiles_come_back_with_their_border() -> Result<()> {
-        let image = DecodedImage::new(1030, 520, gradient(1030, 520)).map_err(Error::other)?;
-        let (file, thumbnail) = TileFile::write(image, None)?;
+        let picture = Level::new(1030, 520, gradient(1030, 520)).map_err(Error::other)?;
+        let (file, thumbnail) = TileFile::write(picture, None)?;
         assert_eq!((thumbnail.width, thumbnail.height), (256, 129));
         let tile = file.read(TileKey {
             level: 0,

@@ -76,9 +76,9 @@ impl TextureStore {
                     let has_room = self.committed + whole_bytes(size) <= self.budget_bytes;
                     if entry.full.is_none() && self.gpu.is_some() && has_room {
                         self.committed += whole_bytes(size);
-                        new_uploads.push((Place::Full, full.levels));
+                        new_uploads.push((Place::Full, full));
                     } else {
-                        entry.pixels = full.levels.into_iter().next();
+                        entry.pixels = full.into_iter().next();
                     }
                     entry.last_used = entry.last_used.max(frame.saturating_sub(1));
                 }
