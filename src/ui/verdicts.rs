@@ -2,7 +2,7 @@
 
 use super::{UiMemory, theme};
 use crate::model::cell::CellKey;
-use crate::model::review::event::Judgement;
+use crate::model::review::event::{Judgement, Shape};
 use crate::model::review::export::Format;
 use crate::model::review::failure::FailureKey;
 use crate::model::review::findings::Findings;
@@ -114,7 +114,6 @@ pub fn paint_marks(
     view: &RunView,
     map: &super::canvas::CellMap,
 ) {
-    use crate::model::review::event::Shape;
     let key = match (view.judging.marks, &view.selected) {
         (MarksShown::Off, _) | (MarksShown::OfSelected, None) => return,
         (MarksShown::Own, _) => key,
@@ -230,11 +229,18 @@ pub fn verdict_ui(
                     .failure
                     .as_ref()
                     .map(|key| view.judging.types.label(key));
-                ui.label(format!(
-                    "▯ {} {}",
-                    label.unwrap_or_default(),
-                    placed.mark.text
-                ));
+                let place = match placed.mark.shape {
+                    Shape::Point { x, y } => format!("point at {x:.0}, {y:.0}"),
+                    Shape::Box {
+                        x,
+                        y,
+                        width,
+                        height,
+                    } => format!("box {width:.0} × {height:.0} px at {x:.0}, {y:.0}"),
+                };
+                let parts = [label.unwrap_or_default(), place, placed.mark.text.clone()];
+                let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+                ui.label(parts.join(": "));
                 let remove = ui.small_button("✕");
                 remove.widget_info(|| {
                     egui::WidgetInfo::labeled(egui::Role::Button, true, "Remove mark")
