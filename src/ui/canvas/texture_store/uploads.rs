@@ -1,11 +1,20 @@
 //! From the workers to the GPU: takes results, drops stale ones, and uploads a share per frame.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use super::{
     GpuTexture, ImageId, Level, Loaded, Outcome, TextureStore, Tile, TileKey, TileSet,
     budget::whole_bytes,
 };
+
+/// Time that a frame may spend on uploads: where copying is slow, the share of bytes alone would make
+/// frames late.
+const UPLOAD_TIME: Duration = Duration::from_millis(3);
+/// Bytes between two looks at the clock.
+const UPLOAD_CHUNK_BYTES: u64 = 512 << 10;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
@@ -143,6 +152,7 @@ impl TextureStore {
     pub(super) fn upload(&mut self) {
         let Some(gpu) = self.gpu.clone() else { return };
         let mut left = self.upload_bytes_per_frame;
+        let started = Instant::now();
         let mut has_written = false;
         while let Some(mut upload) = self.uploads.pop_front() {
             let entry = self.entries.get(upload.id.0 as usize);
@@ -150,10 +160,12 @@ impl TextureStore {
                 continue;
             }
             while left > 0
+                && (!has_written || started.elapsed() < UPLOAD_TIME)
                 && let Some(level) = upload.levels.get(upload.next_level)
             {
                 let row_bytes = u64::from(level.width) * 4;
-                let rows = (left / row_bytes).clamp(1, u64::from(level.height - upload.next_row));
+                let rows = (left.min(UPLOAD_CHUNK_BYTES) / row_bytes)
+                    .clamp(1, u64::from(level.height - upload.next_row));
                 let (mip, height) = (upload.next_level as u32, level.height);
                 gpu.write_rows(&upload.texture, mip, level, upload.next_row, rows as u32);
                 has_written = true;
