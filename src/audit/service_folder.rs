@@ -77,7 +77,7 @@ pub(super) fn open(listing: &Listing, verification: Verification) -> Result<Run,
 }
 
 fn read_report(listing: &Listing, warnings: &mut Vec<String>) -> Option<ServiceReport> {
-    match std::fs::read(listing.path(files::REPORT)) {
+    match read_bounded(&listing.path(files::REPORT)) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
             if matches!(text, std::borrow::Cow::Owned(_)) {
@@ -93,6 +93,23 @@ fn read_report(listing: &Listing, warnings: &mut Vec<String>) -> Option<ServiceR
             None
         }
     }
+}
+
+/// A report above this size is none: a thousand rows take a hundredth of it.
+const MAX_REPORT_BYTES: u64 = 16 << 20;
+
+fn read_bounded(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MAX_REPORT_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_REPORT_BYTES {
+        return Err(std::io::Error::other(format!(
+            "it has more than {} MiB",
+            MAX_REPORT_BYTES >> 20
+        )));
+    }
+    Ok(bytes)
 }
 
 /// The title says the run's id; a folder's name stands in for it.

@@ -1,9 +1,10 @@
 //! `fill-audit check`: whether a settings file is well, and agrees with its run and weights.
 
-use crate::audit::hash;
 use crate::audit::run_folder::{self, Verification};
+use crate::audit::{hash, journal};
 use crate::model::approved::{ApprovedSettings, disagreements};
 use crate::model::cell::CellKey;
+use crate::model::review::ReviewState;
 use anyhow::{Context as _, bail};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -53,7 +54,10 @@ pub fn run_with(args: &CheckArgs, out: &mut dyn Write) -> anyhow::Result<()> {
     }
     let mut problems = Vec::new();
     match &args.run {
-        Some(folder) => check_run(&settings, folder, &mut problems, out)?,
+        Some(folder) => {
+            check_run(&settings, folder, &mut problems, out)?;
+            check_journal(&text, folder, &mut problems, out)?;
+        }
         None => writeln!(out, "not checked: the run (--run DIR)")?,
     }
     match &args.models {
@@ -114,6 +118,31 @@ fn check_run(
                 picture.display()
             ));
         }
+    }
+    Ok(())
+}
+
+/// Whether the approval that a journal of the run records wrote just these bytes.
+fn check_journal(
+    text: &str,
+    folder: &Path,
+    problems: &mut Vec<String>,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let review = ReviewState::replay(journal::read_all(folder)?.events);
+    let digits = hash::sha256(text.as_bytes());
+    match review.approvals().iter().rfind(|one| one.sha256 == digits) {
+        Some(approval) => writeln!(
+            out,
+            "ok: {}'s journal records the approval that wrote these bytes, on {}",
+            approval.reviewer,
+            approval.at.short()
+        )?,
+        None => problems.push(format!(
+            "no journal of the run records an approval that wrote these bytes: the file was changed since, \
+             or a journal is missing: {}",
+            folder.display()
+        )),
     }
     Ok(())
 }

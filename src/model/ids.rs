@@ -96,29 +96,38 @@ id!(
 );
 
 impl ReviewerId {
-    /// The nearest legal identifier to a person's name: other characters become `-`.
+    /// The nearest legal identifier to a person's name: other characters become `-`. Where more than
+    /// spaces had to go, a short hash of the name follows, so that two people never become one.
     pub fn from_name(name: &str) -> Self {
+        let name = name.trim();
+        let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         let mut text: String = name
-            .trim()
             .chars()
-            .map(|c| {
-                if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
-                    c
-                } else {
-                    '-'
-                }
-            })
+            .map(|c| if is_legal(c) { c } else { '-' })
             .take(64)
             .collect();
+        if text.is_empty() {
+            return Self("reviewer".to_owned());
+        }
         if text.starts_with('.') {
             text.replace_range(..1, "-");
         }
-        Self(if text.is_empty() {
-            "reviewer".to_owned()
-        } else {
-            text
-        })
+        let is_itself = name.len() <= 64
+            && !name.starts_with('.')
+            && name.chars().all(|c| c == ' ' || is_legal(c));
+        if !is_itself {
+            text.truncate(55);
+            text.push_str(&format!("-{:08x}", fnv1a(name)));
+        }
+        Self(text)
     }
+}
+
+/// FNV-1a, 32 bits: tells names apart, and is the same everywhere and for ever.
+fn fnv1a(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 #[cfg(test)]
@@ -151,6 +160,23 @@ mod tests {
         for name in ["Jane Doe", "", "..", "Zoë/../x", &"y".repeat(200)] {
             let id = ReviewerId::from_name(name);
             assert_eq!(ReviewerId::new(id.as_str()), Ok(id));
+        }
+        assert_eq!(ReviewerId::from_name("Jane Doe").as_str(), "Jane-Doe");
+        assert_eq!(ReviewerId::from_name("jane_d.2").as_str(), "jane_d.2");
+    }
+
+    #[test]
+    fn two_names_never_become_one_reviewer() {
+        let long = |end: &str| format!("{}{end}", "z".repeat(70));
+        for (one, other) in [
+            ("李明".to_owned(), "王芳".to_owned()),
+            ("Zoë".to_owned(), "Zoé".to_owned()),
+            (long("a"), long("b")),
+            ("a/b".to_owned(), "a-b".to_owned()),
+        ] {
+            let (one, other) = (ReviewerId::from_name(&one), ReviewerId::from_name(&other));
+            assert_ne!(one, other);
+            assert_eq!(ReviewerId::new(one.as_str()), Ok(one));
         }
     }
 }

@@ -68,7 +68,14 @@ fn column(header: &str) -> Column {
     // The unit in the header, where it differs from what the column is in otherwise.
     let in_millis = is(&["ms", "milli"]);
     let in_seconds = !in_millis && is(&["(s)", "sec", "[s]"]);
-    if name.starts_with("quant") {
+    // Figures about the GPU that are no time of a cell.
+    let is_other_figure = is(&[
+        "mem", "vram", "util", "peak", "name", "power", "temp", "per step", "per-step", "/step",
+        "/ step",
+    ]);
+    if is_other_figure {
+        Column::Other
+    } else if name.starts_with("quant") {
         Column::Quant
     } else if is(&["guidance"]) || name == "gs" || name == "cfg" {
         Column::Guidance
@@ -138,11 +145,12 @@ impl ServiceReport {
         report.acceleration_section = section(text, &["compile", "acceleration"]);
         let mut has_table = false;
         for table in table::tables(text) {
-            let columns: Vec<Column> = table.header.iter().map(|name| column(name)).collect();
+            let mut columns: Vec<Column> = table.header.iter().map(|name| column(name)).collect();
             if !columns.contains(&Column::Quant) || !columns.contains(&Column::Guidance) {
                 continue;
             }
             has_table = true;
+            report.keep_first_of_each(&mut columns, &table.header);
             for (line, cells) in &table.rows {
                 if let Some(row) = report.read_row(*line, &columns, cells) {
                     report.rows.push(row);
@@ -156,6 +164,29 @@ impl ServiceReport {
             );
         }
         report
+    }
+
+    /// Two columns of the same kind cannot both be believed: the first is taken, and it is said.
+    fn keep_first_of_each(&mut self, columns: &mut [Column], header: &[String]) {
+        let kind = std::mem::discriminant::<Column>;
+        for index in 1..columns.len() {
+            let column = &columns[index];
+            if *column == Column::Other {
+                continue;
+            }
+            let first = columns[..index]
+                .iter()
+                .position(|one| kind(one) == kind(column));
+            if let Some(first) = first {
+                let name = |at: usize| header.get(at).map_or("", String::as_str).trim();
+                self.warnings.push(format!(
+                    "REPORT.md: the column {:?} says the same as {:?} before it and is not read",
+                    name(index),
+                    name(first)
+                ));
+                columns[index] = Column::Other;
+            }
+        }
     }
 
     fn read_header(&mut self, text: &str) {

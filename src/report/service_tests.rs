@@ -181,3 +181,19 @@ proptest::proptest! {
         let _ = ServiceReport::parse(&format!("| Quant | Guidance | Wall |\n|-|-|-|\n{text}"));
     }
 }
+
+#[test]
+fn figures_about_the_gpu_are_no_times_and_the_first_time_is_taken() {
+    let report = ServiceReport::parse(
+        "| Quant | Guidance | Wall-clock (s) | Time per step (s) | GPU time (ms) | Peak GPU memory (MB) | GPU utilisation (%) | CUDA time (ms) |\n\
+         |---|---|---|---|---|---|---|---|\n\
+         | Q4_0 | 10 | 45.2 | 1.6 | 44,100 | 17,800 | 97 | 1 |\n",
+    );
+    let timing = &report.rows[0].timing;
+    assert_eq!(
+        (timing.wall_secs, timing.gpu_millis),
+        (Some(45.2), Some(44_100.0))
+    );
+    assert_eq!(report.warnings.len(), 1, "{:?}", report.warnings);
+    assert!(report.warnings[0].contains("CUDA time (ms)"));
+}

@@ -407,12 +407,22 @@ fn check_finds_what_was_changed_since() {
         result
             .unwrap_err()
             .to_string()
-            .contains("1 value does not agree")
+            .contains("2 values do not agree")
     );
     assert!(
         out.contains("inference.seed is 41 in the file but 42 in the run"),
         "{out}"
     );
+    assert!(out.contains("no journal of the run records"), "{out}");
+
+    // A value that no run knows is still not what was approved.
+    let text = good.replace("\nnote = \"", "\nnote = \"better: ");
+    assert_ne!(text, good);
+    std::fs::write(place.out(), text).unwrap();
+    let (result, out) = place.check(true, None);
+    assert!(result.is_err());
+    assert!(out.contains("ok: every value agrees with the run"), "{out}");
+    assert!(out.contains("no journal of the run records"), "{out}");
 
     std::fs::write(place.out(), &good).unwrap();
     let picture = place.run_dir().join("Q8_0_gs4.png");

@@ -1,11 +1,12 @@
 //! Whether a settings file agrees with the run that it names. Files are hashed by whoever calls.
 
-use super::ApprovedSettings;
+use super::{ApprovedSettings, ReasonCode};
 use crate::model::cell::CellKey;
-use crate::model::run::{CellOutcome, CellState, InferenceSize, Run};
+use crate::model::run::{CellOutcome, CellState, Environment, InferenceSize, MatmulPath, Run};
 
 /// Each value that does not agree with the run, as a sentence; none if all do. What the run does not
-/// know is not compared.
+/// know is not compared; what it knows must stand in the file. What held the approval back by the
+/// run's own facts must have been overridden there.
 pub fn disagreements(settings: &ApprovedSettings, run: &Run) -> Vec<String> {
     let approval = &settings.approval;
     if approval.run != run.run_id {
@@ -20,12 +21,14 @@ pub fn disagreements(settings: &ApprovedSettings, run: &Run) -> Vec<String> {
         return vec![format!("run {} has no cell {}", run.run_id, approval.cell)];
     };
     let mut found = Vec::new();
-    let mut compare = |what: &str, says: Option<String>, is: Option<String>| {
-        if let (Some(says), Some(is)) = (says, is)
-            && says != is
-        {
+    let mut compare = |what: &str, says: Option<String>, is: Option<String>| match (says, is) {
+        (Some(says), Some(is)) if says != is => {
             found.push(format!("{what} is {says} in the file but {is} in the run"));
         }
+        (None, Some(is)) => {
+            found.push(format!("{what} is not in the file but {is} in the run"));
+        }
+        _ => {}
     };
     let inference = &settings.inference;
     let text = |text: &str| Some(format!("{text:?}"));
@@ -86,19 +89,29 @@ pub fn disagreements(settings: &ApprovedSettings, run: &Run) -> Vec<String> {
             inference.max_sequence_length.map(|n| n.to_string()),
             Some(document.max_sequence_length.to_string()),
         );
-        let (InferenceSize::Whole { long_side_px } | InferenceSize::Crop { long_side_px, .. }) =
-            document.inference;
+        let (long_side_px, margin) = match document.inference {
+            InferenceSize::Whole { long_side_px } => (long_side_px, None),
+            InferenceSize::Crop {
+                long_side_px,
+                margin,
+            } => (long_side_px, Some(margin)),
+        };
         compare(
             "inference.long_side_px",
             inference.long_side_px.map(|n| n.to_string()),
             Some(long_side_px.to_string()),
         );
+        let shown = |margin: Option<f32>| {
+            Some(margin.map_or("none".to_owned(), |margin| margin.to_string()))
+        };
+        compare(
+            "inference.crop_margin",
+            shown(inference.crop_margin),
+            shown(margin),
+        );
     }
-    let differs_by_override = approval
-        .overrides
-        .iter()
-        .any(|one| one.reason == super::ReasonCode::RecipeDiffers);
-    if !differs_by_override {
+    let is_overridden = |code| approval.overrides.iter().any(|one| one.reason == code);
+    if !is_overridden(ReasonCode::RecipeDiffers) {
         let shown = |recipe: crate::model::mask_recipe::MaskRecipe| format!("{recipe:?}");
         compare(
             "the mask recipe",
@@ -108,6 +121,26 @@ pub fn disagreements(settings: &ApprovedSettings, run: &Run) -> Vec<String> {
     }
     match run.cells.get(&key) {
         Some(CellState::Done(done)) => {
+            let environment = match &done.document {
+                Some(document) => Some(&document.environment),
+                None => run.environment.as_ref(),
+            };
+            let number = |value: Option<f64>| value.map(|value| value.to_string());
+            compare(
+                "approval.gpu",
+                approval.gpu.clone(),
+                environment.map(Environment::label),
+            );
+            compare(
+                "approval.wall_secs",
+                number(approval.wall_secs),
+                number(done.timing.wall_secs),
+            );
+            compare(
+                "approval.gpu_millis",
+                number(approval.gpu_millis),
+                number(done.timing.gpu_millis),
+            );
             if let Some(CellOutcome::Done {
                 composite_sha256, ..
             }) = done.document.as_ref().map(|document| &document.outcome)
@@ -126,5 +159,58 @@ pub fn disagreements(settings: &ApprovedSettings, run: &Run) -> Vec<String> {
         )),
         None => {}
     }
+    for (code, sentence) in intrinsic_reasons(&key, run) {
+        if !is_overridden(code) {
+            found.push(format!(
+                "{sentence}, which the file does not override ({code})"
+            ));
+        }
+    }
     found
+}
+
+/// What holds an approval of a cell back whatever anybody said of it.
+fn intrinsic_reasons(key: &CellKey, run: &Run) -> Vec<(ReasonCode, String)> {
+    let mut reasons = Vec::new();
+    let mut hold = |code, sentence: &str| reasons.push((code, sentence.to_owned()));
+    if run.transformer(&key.quant).is_none() {
+        hold(
+            ReasonCode::UnknownWeightsHash,
+            "the weights' hash is unknown",
+        );
+    }
+    if key.seed.is_none() {
+        hold(ReasonCode::UnknownSeed, "the seed is unknown");
+    }
+    if run.recipe_of(key).is_none() {
+        hold(ReasonCode::UnknownRecipe, "the mask recipe is unknown");
+    }
+    if run.prompt_of(key).is_none() {
+        hold(ReasonCode::UnknownPrompt, "the prompt is unknown");
+    }
+    if run.document().is_none() {
+        hold(
+            ReasonCode::UnknownInferenceInputs,
+            "the inference inputs are unknown",
+        );
+    }
+    let Some(CellState::Done(done)) = run.cells.get(key) else {
+        return reasons;
+    };
+    let environment = match &done.document {
+        Some(document) => {
+            if document.matmul == MatmulPath::Integer {
+                hold(ReasonCode::IntegerKernels, "integer kernels made the cell");
+            }
+            Some(&document.environment)
+        }
+        None => run.environment.as_ref(),
+    };
+    if !environment.is_some_and(Environment::is_production_gpu) {
+        hold(
+            ReasonCode::GpuNotProduction,
+            "it was not made on production's GPU",
+        );
+    }
+    reasons
 }

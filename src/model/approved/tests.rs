@@ -495,6 +495,8 @@ fn a_file_that_says_otherwise_than_its_run_is_found_out() {
             "prompt = \"green ",
             "inference.prompt is",
         ),
+        ("seed = 42", "", "inference.seed is not in the file but 42"),
+        ("wall_secs = ", "wall_secs = 9", "approval.wall_secs is 9"),
     ];
     for (from, to, expected) in edits {
         let text = staged.text().replace(from.trim_end(), to.trim_end());
@@ -503,6 +505,32 @@ fn a_file_that_says_otherwise_than_its_run_is_found_out() {
         let found = disagreements(&settings, &run).join("; ");
         assert!(found.contains(expected), "{expected:?} not in {found:?}");
     }
+}
+
+#[test]
+fn an_override_that_was_taken_out_of_the_file_is_missed() {
+    let (mut run, script) = reviewed();
+    let (key, jane) = (cell("Q5_K_S_gs4"), who("jane"));
+    let Some(CellState::Done(done)) = run.cells.get_mut(&key) else {
+        panic!("the sample has this cell");
+    };
+    let document = done.document.as_mut().unwrap();
+    document.environment.device = "NVIDIA H100".to_owned();
+    let because = "the L4 was not available".to_owned();
+    let overrides = Overrides::from([(ReasonCode::GpuNotProduction, because)]);
+    let mut settings = draft(request(&run, &script, &key, &jane))
+        .unwrap()
+        .stage(&overrides)
+        .unwrap()
+        .settings()
+        .clone();
+    assert_eq!(disagreements(&settings, &run), Vec::<String>::new());
+    settings.approval.overrides.clear();
+    let found = disagreements(&settings, &run).join("; ");
+    assert!(found.contains("(gpu_not_production)"), "{found}");
+    settings.approval.gpu = Some("NVIDIA L4 (sm_89)".to_owned());
+    let found = disagreements(&settings, &run).join("; ");
+    assert!(found.contains("approval.gpu is NVIDIA L4"), "{found}");
 }
 
 #[test]

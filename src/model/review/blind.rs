@@ -172,6 +172,10 @@ impl BlindPlan {
                     round.cells.len()
                 ));
             }
+            let distinct: std::collections::BTreeSet<_> = round.cells.iter().collect();
+            if distinct.len() < round.cells.len() {
+                return Err(format!("blind round {index} shows the same cell twice"));
+            }
             let Some(first) = round.repeats else { continue };
             let mut same = self.rounds.get(first).map(|other| other.cells.clone());
             let mut own = round.cells.clone();
