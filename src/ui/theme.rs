@@ -1,5 +1,6 @@
 //! Colours and spacings, named in one place. Surroundings of pictures are neutral grey in both themes.
 
+use crate::state::look::Overlay;
 use eframe::egui::{self, Color32, Stroke};
 
 /// The one accent: selection, progress, links.
@@ -99,6 +100,25 @@ pub fn outlined_line(
         painter.galley(at, edge.clone(), Color32::BLACK);
     }
     painter.galley(pos_in_ui, galley(colour), colour);
+}
+
+/// Colours of what clean-up and growing change of a mask; the same as in `canvas.wgsl`.
+const CHANGES: [(&str, Color32); 3] = [
+    ("gained", Color32::from_rgb(26, 217, 77)),
+    ("lost", Color32::from_rgb(255, 77, 26)),
+    ("specks", Color32::from_rgb(191, 102, 255)),
+];
+
+/// What an overlay's colours mean, where it has several.
+pub fn overlay_legend_ui(ui: &mut egui::Ui, overlay: Overlay) {
+    if overlay != Overlay::Change {
+        return;
+    }
+    for (name, colour) in CHANGES {
+        let (rect, _) = ui.allocate_exact_size(egui::vec2(11.0, 11.0), egui::Sense::hover());
+        ui.painter().rect_filled(rect, 1.0, colour);
+        ui.label(name);
+    }
 }
 
 /// Draws what egui's own font lacks: stars, arrows, check marks, other scripts. Licence beside the file.
