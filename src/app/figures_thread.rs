@@ -58,6 +58,7 @@ impl FiguresThread {
 fn answer(outbox: &Outbox, job: FiguresJob, result: Result<ZoneReport, String>) {
     outbox.send(Event::See(SeeEvent::Figures {
         generation: job.generation,
+        reading: job.reading,
         key: job.key,
         result,
     }));
@@ -81,18 +82,21 @@ fn work(jobs: &Receiver<FiguresJob>, outbox: &Outbox) {
 /// What the next cell of the same run most likely needs again.
 #[derive(Default)]
 struct Kept {
-    zones: Option<((PathBuf, u64, MaskRecipe), ZoneMap)>,
-    base: Option<((PathBuf, u64), RgbImage)>,
+    /// By the run's folder, opening, reading, and the recipe.
+    zones: Option<((PathBuf, [u64; 2], MaskRecipe), ZoneMap)>,
+    /// By its file, and the run's opening and reading.
+    base: Option<((PathBuf, [u64; 2]), RgbImage)>,
 }
 
 impl Kept {
     fn figures(&mut self, job: &FiguresJob) -> Result<ZoneReport, String> {
         let picture = read(&job.picture)?;
-        let of_base = (job.key.base.clone(), job.generation);
+        let at = [job.generation, job.reading];
+        let of_base = (job.key.base.clone(), at);
         if self.base.as_ref().is_none_or(|(of, _)| *of != of_base) {
             self.base = Some((of_base, read(&job.key.base)?));
         }
-        let of_zones = (job.dir.clone(), job.generation, job.recipe.clone());
+        let of_zones = (job.dir.clone(), at, job.recipe.clone());
         if self.zones.as_ref().is_none_or(|(of, _)| *of != of_zones) {
             self.zones = Some((of_zones, zones(job)?));
         }

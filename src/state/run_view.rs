@@ -105,7 +105,7 @@ impl RunView {
         types: FailureTypes,
         generation: u64,
     ) -> Self {
-        let pivot = Pivot::new(&run);
+        let mut pivot = Pivot::new(&run);
         let grid = pivot.grid(&run);
         let first_done = grid
             .order()
@@ -116,6 +116,11 @@ impl RunView {
             .cloned()
             .or(first_done)
             .or_else(|| grid.order().into_iter().next());
+        // The page that it is on, which need not be the first.
+        if let Some(key) = &selected {
+            pivot.show(key, &run);
+        }
+        let grid = pivot.grid(&run);
         Self {
             dir,
             run,

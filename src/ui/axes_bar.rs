@@ -6,7 +6,10 @@ use crate::state::Msg;
 use crate::state::pivot::Pivot;
 use crate::state::run_view::RunView;
 use crate::state::seeing::SeeMsg;
-use eframe::egui::{self, Align2, Color32, FontId, Response, Sense, Stroke, StrokeKind, vec2};
+use eframe::egui::containers::menu::{MenuButton, MenuConfig};
+use eframe::egui::{
+    self, Align2, Color32, FontId, PopupCloseBehavior, Response, Sense, Stroke, StrokeKind, vec2,
+};
 
 /// Where an axis' name can be dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -192,7 +195,9 @@ fn hidden_menu(ui: &mut egui::Ui, view: &RunView, pivot: &mut Pivot) {
     } else {
         format!("Show ({} hidden)", pivot.hidden.len())
     };
-    ui.menu_button(title, |ui| {
+    // Several values are hidden one after the other: the menu stays open.
+    let stays = MenuConfig::new().close_behavior(PopupCloseBehavior::CloseOnClickOutside);
+    MenuButton::new(title).config(stays).ui(ui, |ui| {
         egui::ScrollArea::vertical()
             .max_height(480.0)
             .show(ui, |ui| {

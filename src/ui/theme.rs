@@ -49,6 +49,10 @@ pub fn apply(ctx: &egui::Context, is_light: bool) {
                 Color32::BLACK
             },
         );
+        // Plain text is read all day: egui's own grey is too faint for it, and fainter text fainter still.
+        let ink = Color32::from_gray(if visuals.dark_mode { 0xcc } else { 0x28 });
+        visuals.widgets.noninteractive.fg_stroke.color = ink;
+        visuals.weak_text_alpha = 0.75;
         visuals.hyperlink_color = ACCENT;
         visuals.warn_fg_color = WARNING;
         visuals.error_fg_color = WARNING;

@@ -3,6 +3,7 @@
 
 use super::grid_cell::Placed;
 use super::theme;
+use crate::model::run::CellState;
 use crate::state::run_view::RunView;
 use crate::state::seeing::time_tone::{TimeRange, TimeTone, secs_label};
 use eframe::egui::{self, Color32, Rect, Sense, Stroke, pos2, vec2};
@@ -25,16 +26,17 @@ fn tone(fraction: f32) -> Color32 {
     LIGHT.lerp_to_gamma(DARK, fraction)
 }
 
-/// The strip of one cell; where the time is unknown it is empty and crossed out. `range` is all cells'.
+/// The strip of one cell; where the time is unknown it is crossed out. `range` is all cells'.
 pub fn strip_ui(painter: &egui::Painter, it: &Placed, view: &RunView, range: Option<TimeRange>) {
     if !is_on(view) {
         return;
     }
     let strip = it.rect.with_min_y(it.rect.bottom() - STRIP_HEIGHT);
     let secs = view.look.tone.secs_of(&view.run, &it.key);
+    let is_done = matches!(view.run.cells.get(&it.key), Some(CellState::Done(_)));
     if let (Some(secs), Some(range)) = (secs, range) {
         painter.rect_filled(strip, 0.0, tone(range.fraction(secs)));
-    } else {
+    } else if is_done {
         painter.rect_filled(strip, 0.0, theme::EMPTY_CELL);
         painter.line_segment(
             [strip.left_bottom(), strip.right_top()],

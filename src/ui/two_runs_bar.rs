@@ -56,40 +56,38 @@ pub fn menu_ui(
 pub fn runs_ui(ui: &mut egui::Ui, view: &RunView, other: &OtherRun, out: &mut Vec<Msg>) {
     ui.horizontal_wrapped(|ui| {
         ui.strong(format!("A  {}", view.run.run_id));
-        ui.label("judged");
         ui.separator();
         ui.strong(format!("B  {}", other.run.run_id));
-        ui.label("only looked at: verdicts, notes and boxes are about A");
+        ui.label("only looked at: verdicts and boxes are about A");
         ui.separator();
         let matching = &other.matching;
         ui.label(format!("{} cells in both", matching.count()));
         names_ui(ui, "only in A", &matching.only_first, &view.run);
         names_ui(ui, "only in B", &matching.only_second, &other.run);
-        if !matching.differences.is_empty() {
-            ui.label(format!("all differ in {}", matching.differences.join(", ")));
-        }
-        if view.run.session != other.run.session || view.run.session.is_none() {
-            ui.colored_label(theme::WARNING, session_text(&view.run, &other.run));
-        }
         let mut is_paired = other.is_paired;
         if ui.checkbox(&mut is_paired, "Pairs (Y)").changed() {
             out.push(Msg::See(SeeMsg::ShowPairs(is_paired)));
         }
-        if ui.button("Reference: same cell of B").clicked() {
+        if ui.button("B as reference").clicked() {
             out.push(Msg::Command(Command::ReferenceIsOtherRun));
         }
         if ui.button("Close B").clicked() {
             out.push(Msg::Command(Command::CloseOtherRun));
         }
+        if !matching.differences.is_empty() {
+            ui.label(format!("all differ in {}", matching.differences.join(", ")));
+        }
+        match (&view.run.session, &other.run.session) {
+            (Some(one), Some(two)) if one == two => {}
+            (Some(one), Some(two)) => {
+                let text = format!("of different sessions: {one} and {two}");
+                ui.colored_label(theme::WARNING, text);
+            }
+            _ => {
+                ui.weak("whether both are of one session is unknown");
+            }
+        }
     });
-}
-
-fn session_text(first: &Run, second: &Run) -> &'static str {
-    if first.session.is_some() && second.session.is_some() {
-        "of two different sessions"
-    } else {
-        "whether both are of one session is unknown"
-    }
 }
 
 /// A count that opens a list of names; nothing where all have a counterpart.

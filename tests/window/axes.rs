@@ -78,6 +78,23 @@ fn an_axis_becomes_pages_and_comes_back() {
 }
 
 #[test]
+fn a_run_opens_on_the_page_of_the_selected_cell() {
+    let desk = Desk::new();
+    let recipe = Recipe {
+        // The baseline is at the first of these, which stands on the second page.
+        steps: &[3, 2],
+        ..Recipe::default()
+    };
+    let run = painted_run(&desk, session(&desk), &recipe);
+    let mut harness = desk.plain();
+    open(&mut harness, &run);
+    let view = view(&harness);
+    let selected = view.selected.clone().expect("the baseline");
+    assert_eq!(selected.steps.value(), 3);
+    assert!(view.grid.order().contains(&selected));
+}
+
+#[test]
 fn values_of_pages_can_be_hidden_too() {
     let desk = Desk::new();
     let recipe = Recipe {
@@ -174,7 +191,7 @@ fn cells_are_toned_by_time_with_a_legend() {
         .state_mut()
         .send(Msg::Command(Command::NextTimeTone));
     harness.run_steps(2);
-    assert!(harness.query_by_label_contains("GPU time").is_some());
+    assert!(harness.query_by_label("tone by: GPU time").is_some());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Pictures that are broken, too large, or not what their name says: the cell says so, the others are
 //! shown.
 
-use super::harness::{Desk, keep_picture, settle, step_until, view};
+use super::harness::{Desk, drawn, keep_picture, settle, step_until, view};
 use super::mask_lab::Window;
 use eframe::egui::{Key, vec2};
 use egui_kittest::kittest::Queryable as _;
@@ -84,7 +84,7 @@ fn put(run: &Path, name: &str, bytes: &[u8]) {
 /// What the middle of a cell shows.
 fn middle(harness: &mut Window, label: &str) -> [u8; 3] {
     let rect = harness.get_by_label_contains(label).rect();
-    let drawn = harness.render().expect("rendered");
+    let drawn = drawn(harness);
     let at = rect.center();
     let [r, g, b, _] = drawn.get_pixel(at.x as u32, at.y as u32).0;
     [r, g, b]
@@ -131,8 +131,8 @@ fn bad_pictures_are_cells_with_a_reason_and_the_rest_of_the_grid_works() {
 
     // Known when the run is opened: the wrong end, the wrong kind, nothing at all.
     for name in ["Q4_0_gs2,", "Q4_0_gs20,", "Q4_0_gs30,", "Q8_0_gs30,"] {
-        let found = harness.query_by_label_contains(&format!("{name} unreadable"));
-        assert!(found.is_some(), "{name}");
+        let label = format!("{name} unreadable");
+        assert!(harness.query_by_label_contains(&label).is_some(), "{name}");
     }
     // Known when they are decoded: the name of the cell says why.
     for name in ["Q4_0_gs4, done", "Q4_0_gs10, done"] {

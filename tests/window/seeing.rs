@@ -170,6 +170,10 @@ fn anything_changed_outside_the_mask_is_a_warning() {
     let run = painted_run(&desk, session(&desk), &Recipe::default());
     let mut harness = desk.plain();
     open(&mut harness, &run);
+    assert_eq!(
+        figures(&mut harness).expect("figures").outside.changed_px,
+        0
+    );
     let name = super::harness::selected(&harness);
     let path = run.join(format!("{name}.png"));
     let mut picture = image::open(&path).expect("there").to_rgb8();
@@ -179,9 +183,13 @@ fn anything_changed_outside_the_mask_is_a_warning() {
     }
     picture.save(&path).expect("written");
     harness.key_press(Key::F5);
-    settle(&mut harness);
-    let shown = figures(&mut harness).expect("figures");
-    assert_eq!(shown.outside.changed_px, 3);
+    step_until(&mut harness, "the run is read again", |harness| {
+        let view = view(harness);
+        let key = figures::subject(view).expect("a cell");
+        let known = view.figures.of(&key);
+        known.is_some_and(|it| it.as_ref().is_ok_and(|it| it.outside.changed_px == 3))
+    });
+    harness.run_steps(2);
     assert!(
         harness
             .query_by_label_contains("⚠ 3 px differ outside the mask")

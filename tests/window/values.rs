@@ -18,7 +18,7 @@ fn the_values_under_the_cursor_are_those_in_the_files() {
     open(&mut harness, &run);
     harness.key_press(Key::V);
     harness.run_steps(3);
-    let cell = harness.get_by_label_contains("Q8_0_gs4_").rect();
+    let cell = harness.get_by_label_contains("Q8_0_gs4, done").rect();
     let at = cell.center() + vec2(11.0, -7.0);
     harness.hover_at(at);
     harness.run_steps(3);

@@ -31,6 +31,8 @@ pub struct FiguresJob {
     pub key: FiguresKey,
     /// The opening of the run, [`RunView::generation`].
     pub generation: u64,
+    /// The reading of the run: what was computed of an older one is dropped.
+    pub reading: u64,
     /// The run's folder, where its mask lies.
     pub dir: PathBuf,
     /// The cell's picture.
@@ -46,6 +48,7 @@ pub struct FiguresJob {
 pub struct FiguresCache {
     known: BTreeMap<FiguresKey, Result<ZoneReport, String>>,
     in_flight: Option<FiguresKey>,
+    reading: u64,
 }
 
 impl FiguresCache {
@@ -54,17 +57,19 @@ impl FiguresCache {
         self.known.get(key)
     }
 
-    /// Takes what was computed.
-    pub fn take_in(&mut self, key: FiguresKey, result: Result<ZoneReport, String>) {
-        if self.in_flight.as_ref() == Some(&key) {
+    /// Takes what was computed, unless the run was read again since.
+    pub fn take_in(&mut self, reading: u64, key: FiguresKey, result: Result<ZoneReport, String>) {
+        if reading == self.reading {
             self.in_flight = None;
+            self.known.insert(key, result);
         }
-        self.known.insert(key, result);
     }
 
     /// Forgets what is known: the pictures may be others now.
     pub fn forget(&mut self) {
         self.known.clear();
+        self.in_flight = None;
+        self.reading += 1;
     }
 }
 
@@ -153,6 +158,7 @@ pub(crate) fn ask(state: &mut AppState) -> Vec<Effect> {
     };
     let job = FiguresJob {
         generation: view.generation,
+        reading: view.figures.reading,
         dir: view.dir.clone(),
         picture: view.dir.join(view.run.picture_file(&key.cell)),
         document: Box::new(document.clone()),

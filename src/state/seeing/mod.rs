@@ -53,6 +53,8 @@ pub enum SeeEvent {
     Figures {
         /// The opening of the run.
         generation: u64,
+        /// The reading of the run, [`FiguresJob::reading`].
+        reading: u64,
         /// What they are about.
         key: FiguresKey,
         /// The figures, or why there are none.
@@ -149,6 +151,7 @@ pub(super) fn on_event(state: &mut AppState, event: SeeEvent) -> Vec<Effect> {
         }
         SeeEvent::Figures {
             generation,
+            reading,
             key,
             result,
         } => {
@@ -157,7 +160,7 @@ pub(super) fn on_event(state: &mut AppState, event: SeeEvent) -> Vec<Effect> {
                 .as_mut()
                 .filter(|view| view.generation == generation)
             {
-                view.figures.take_in(key, result);
+                view.figures.take_in(reading, key, result);
             }
         }
     }
