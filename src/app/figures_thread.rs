@@ -79,28 +79,34 @@ fn work(jobs: &Receiver<FiguresJob>, outbox: &Outbox) {
     }
 }
 
+/// A run's opening and reading.
+type At = [u64; 2];
+
 /// What the next cell of the same run most likely needs again.
 #[derive(Default)]
 struct Kept {
-    /// By the run's folder, opening, reading, and the recipe.
-    zones: Option<((PathBuf, [u64; 2], MaskRecipe), ZoneMap)>,
-    /// By its file, and the run's opening and reading.
-    base: Option<((PathBuf, [u64; 2]), RgbImage)>,
+    /// By the run's folder and the recipe.
+    zones: Option<(PathBuf, At, MaskRecipe, ZoneMap)>,
+    /// By its file.
+    base: Option<(PathBuf, At, RgbImage)>,
 }
 
 impl Kept {
     fn figures(&mut self, job: &FiguresJob) -> Result<ZoneReport, String> {
         let picture = read(&job.picture)?;
         let at = [job.generation, job.reading];
-        let of_base = (job.key.base.clone(), at);
-        if self.base.as_ref().is_none_or(|(of, _)| *of != of_base) {
-            self.base = Some((of_base, read(&job.key.base)?));
+        let file = &job.key.base;
+        let has_base = (self.base.as_ref()).is_some_and(|(of, then, _)| of == file && *then == at);
+        if !has_base {
+            self.base = Some((file.clone(), at, read(file)?));
         }
-        let of_zones = (job.dir.clone(), at, job.recipe.clone());
-        if self.zones.as_ref().is_none_or(|(of, _)| *of != of_zones) {
-            self.zones = Some((of_zones, zones(job)?));
+        let has_zones = (self.zones.as_ref()).is_some_and(|(dir, then, recipe, _)| {
+            *dir == job.dir && *then == at && *recipe == job.recipe
+        });
+        if !has_zones {
+            self.zones = Some((job.dir.clone(), at, job.recipe.clone(), zones(job)?));
         }
-        let (Some((_, base)), Some((_, zones))) = (&self.base, &self.zones) else {
+        let (Some((_, _, base)), Some((_, _, _, zones))) = (&self.base, &self.zones) else {
             return Err("the pictures are not there".to_owned());
         };
         zone_report(&picture, base, zones)

@@ -13,6 +13,7 @@ pub mod pivot;
 pub mod run_view;
 pub mod seeing;
 pub mod settings;
+mod shortcut;
 mod update;
 mod update_judging;
 

@@ -13,6 +13,10 @@ use eframe::egui;
 pub fn tick(ui: &egui::Ui, view: &RunView, memory: &mut UiMemory, out: &mut Vec<Msg>) {
     let now = ui.input(|input| input.time);
     let secs = f64::from(view.cycle.secs);
+    if memory.cycled_at == 0.0 {
+        // It has just begun: what is on screen has its time first.
+        memory.cycled_at = now;
+    }
     if now - memory.cycled_at >= secs {
         memory.cycled_at = now;
         out.push(Msg::See(SeeMsg::CycleOn));

@@ -34,7 +34,7 @@ pub fn figures_ui(ui: &mut egui::Ui, view: &RunView) {
             });
         }
         Some(Err(problem)) => {
-            let text = egui::RichText::new(problem).color(theme::WARNING);
+            let text = egui::RichText::new(problem).color(theme::warning(ui));
             ui.add(egui::Label::new(text).wrap().selectable(true));
         }
         Some(Ok(report)) => report_ui(ui, view, report),
@@ -71,7 +71,7 @@ fn report_ui(ui: &mut egui::Ui, view: &RunView, report: &ZoneReport) {
                 grouped(outside_px)
             )
         };
-        let text = egui::RichText::new(text).color(theme::WARNING);
+        let text = egui::RichText::new(text).color(theme::warning(ui));
         ui.add(egui::Label::new(text).wrap());
     }
     ui.weak("ΔE2000: how much colours differ, not how good the fill is.");

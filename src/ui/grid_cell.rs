@@ -62,9 +62,10 @@ pub fn cell_ui(
     }
     let has_picture = matches!(view.run.cells.get(&it.key), Some(CellState::Done(_)));
     for rect in std::iter::once(it.own).chain(it.other) {
-        if has_picture {
-            wipe::grip_ui(painter, rect, &shown, view, memory);
+        if !has_picture {
+            continue;
         }
+        wipe::grip_ui(painter, rect, &shown, view, memory);
         if let Some(point) = memory.marked_point(view) {
             canvas::paint_cursor_mark(painter, rect, &shown, point);
         }

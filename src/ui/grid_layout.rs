@@ -136,7 +136,9 @@ impl GridLayout {
         let down = (rows + strips.len()).max(1) as f32;
         let titles = strips.len() as f32 * STRIP_TITLE;
         let fitting = (viewport_height - titles) / down - theme::CELL_GAP;
-        let height = if fitting >= natural * 0.6 {
+        // A pair is divided already: it is not made much smaller still.
+        let least = if split == Split::One { 0.6 } else { 0.9 };
+        let height = if fitting >= natural * least {
             fitting.min(natural.max(width))
         } else {
             natural

@@ -6,6 +6,7 @@ use super::canvas::{
 };
 use super::theme;
 use crate::model::cell::CellKey;
+use crate::model::ids::SessionId;
 use crate::model::run::{CellState, files};
 use crate::state::lab::mask_field::MaskField;
 use crate::state::lab::result::RawPixel;
@@ -51,7 +52,7 @@ pub struct UiMemory {
     pub palette_text: String,
     /// Where one is in the palette.
     pub palette_index: usize,
-    /// When a page or cell was last turned by itself, in egui's seconds.
+    /// When a page or cell was last turned by itself, in egui's seconds; 0 while nothing turns.
     pub cycled_at: f64,
     /// Whether the list of runs to compare with was asked for since its menu was opened.
     pub has_listed_runs: bool,
@@ -71,6 +72,7 @@ pub struct UiMemory {
     request_seen: Option<u64>,
     applied_theme: Option<(bool, f32)>,
     run_generation: u64,
+    run_session: Option<SessionId>,
     uploaded_field: Option<Arc<MaskField>>,
 }
 
@@ -99,14 +101,16 @@ impl UiMemory {
         if self.size_in_image[0] < 1.0 {
             self.size_in_image = [1024.0, 1024.0];
         }
+        if state.run.as_ref().is_none_or(|view| !view.cycle.is_on) {
+            self.cycled_at = 0.0;
+        }
         let generation = state.run.as_ref().map_or(0, |view| view.generation);
         if generation != self.run_generation {
             self.run_generation = generation;
+            self.take_run(state.run.as_ref());
             self.mask_field = None;
             self.seen.clear();
             self.mask_box = None;
-            self.framing = Framing::Whole;
-            self.request_seen = None;
             self.uploaded_field = None;
             self.values_at = None;
             self.was_wiping = false;
@@ -118,6 +122,20 @@ impl UiMemory {
             && let Some(size) = self.known_size(view)
         {
             self.size_in_image = size;
+        }
+    }
+
+    /// Another run is open. Where somebody has zoomed by hand and the session is the same, the view stays;
+    /// otherwise it is the run's own.
+    fn take_run(&mut self, view: Option<&RunView>) {
+        let session = view.and_then(|view| view.run.session.clone());
+        let is_same = session.is_some() && session == self.run_session;
+        self.run_session = session;
+        if is_same && matches!(self.framing, Framing::Free(_)) {
+            self.request_seen = view.map(|view| view.view_request.1);
+        } else {
+            self.framing = Framing::Whole;
+            self.request_seen = None;
         }
     }
 

@@ -99,7 +99,7 @@ fn looking_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
                 .filter(|s| matches!(s, CellState::Failed { .. }))
                 .count();
             if failed > 0 {
-                ui.colored_label(theme::WARNING, format!("{failed} failed"));
+                ui.colored_label(theme::warning(ui), format!("{failed} failed"));
             }
             ui.label(format!("{done} of {all} cells"));
             if done < all

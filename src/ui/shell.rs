@@ -104,7 +104,7 @@ pub fn status_bar_ui(
                 dilation_ui(ui, view, out);
                 if view.look.exposure_stops != 0.0 {
                     ui.colored_label(
-                        theme::WARNING,
+                        theme::warning(ui),
                         format!(
                             "exposure {:+.1} stops, for looking only",
                             view.look.exposure_stops
@@ -115,7 +115,7 @@ pub fn status_bar_ui(
                 if warnings > 0 {
                     let text =
                         format!("{warnings} warning{}", if warnings == 1 { "" } else { "s" });
-                    ui.colored_label(theme::WARNING, text)
+                    ui.colored_label(theme::warning(ui), text)
                         .on_hover_text(view.run.warnings.join("\n"));
                 }
             }
@@ -162,7 +162,10 @@ fn dilation_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
         return;
     };
     let shown_px = view.look.dilate_px.unwrap_or_default();
-    ui.colored_label(theme::WARNING, format!("showing {shown_px} px, {made_at}"));
+    ui.colored_label(
+        theme::warning(ui),
+        format!("showing {shown_px} px, {made_at}"),
+    );
     for (name, scope) in [
         ("Re-run this cell", RerunScope::Selected),
         ("Re-run these cells", RerunScope::Shown),

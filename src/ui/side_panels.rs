@@ -46,7 +46,7 @@ pub fn originals_ui(
             ui.strong("Made on");
             ui.label(environment.label());
             if !environment.is_production_gpu() {
-                ui.colored_label(theme::WARNING, "not production's GPU (NVIDIA L4): timings are not production's");
+                ui.colored_label(theme::warning(ui), "not production's GPU (NVIDIA L4): timings are not production's");
             }
         }
     });
@@ -126,11 +126,11 @@ pub fn inspector_ui(
         match view.run.cells.get(key) {
             Some(CellState::Done(done)) => known_ui(ui, view, done),
             Some(CellState::Failed { error, .. }) => {
-                ui.colored_label(theme::WARNING, "failed");
+                ui.colored_label(theme::warning(ui), "failed");
                 ui.add(egui::Label::new(error).wrap().selectable(true));
             }
             Some(CellState::Unreadable { reason }) => {
-                ui.colored_label(theme::WARNING, "cannot be read");
+                ui.colored_label(theme::warning(ui), "cannot be read");
                 ui.add(egui::Label::new(reason).wrap().selectable(true));
             }
             Some(CellState::Missing) | None => {
@@ -217,7 +217,7 @@ fn known_ui(ui: &mut egui::Ui, view: &RunView, done: &crate::model::run::DoneCel
         && (f64::from(shown) - made.value()).abs() > 1e-6
     {
         ui.colored_label(
-            theme::WARNING,
+            theme::warning(ui),
             format!("the overlay shows {shown} px; made at {made} px"),
         );
     }

@@ -7,6 +7,18 @@ use eframe::egui::{self, Color32, Stroke};
 pub const ACCENT: Color32 = Color32::from_rgb(0x4a, 0x9e, 0xff);
 /// Warnings only.
 pub const WARNING: Color32 = Color32::from_rgb(0xe8, 0x9b, 0x2c);
+/// Warnings only, on a light panel.
+const WARNING_ON_LIGHT: Color32 = Color32::from_rgb(0x9a, 0x52, 0x00);
+
+/// The colour of a warning that stands on a panel.
+pub fn warning(ui: &egui::Ui) -> Color32 {
+    if ui.visuals().dark_mode {
+        WARNING
+    } else {
+        WARNING_ON_LIGHT
+    }
+}
+
 /// What passed.
 pub const PASS: Color32 = Color32::from_rgb(0x4c, 0xb0, 0x6a);
 /// What was rejected.

@@ -81,7 +81,7 @@ pub fn runs_ui(ui: &mut egui::Ui, view: &RunView, other: &OtherRun, out: &mut Ve
             (Some(one), Some(two)) if one == two => {}
             (Some(one), Some(two)) => {
                 let text = format!("of different sessions: {one} and {two}");
-                ui.colored_label(theme::WARNING, text);
+                ui.colored_label(theme::warning(ui), text);
             }
             _ => {
                 ui.weak("whether both are of one session is unknown");

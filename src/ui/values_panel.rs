@@ -36,8 +36,10 @@ impl Entry {
 pub fn values_ui(ui: &mut egui::Ui, view: &RunView, memory: &mut UiMemory, out: &mut Vec<Msg>) {
     egui::Panel::bottom("values")
         .resizable(true)
+        .default_size(136.0)
         .max_size(360.0)
         .show(ui, |ui| {
+            ui.spacing_mut().interact_size.y = 16.0;
             let at = memory.values_point();
             let is_inside = (0..2).all(|i| at[i] >= 0.0 && at[i] < memory.size_in_image[i]);
             ui.horizontal(|ui| {

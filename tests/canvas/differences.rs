@@ -192,3 +192,41 @@ fn the_wipe_line_is_seen_on_black_and_on_white() {
         assert!(seen >= 120, "{seen} pixels of the line on {grey}");
     }
 }
+
+#[test]
+fn equal_pictures_do_not_differ_whatever_they_are_drawn_from() {
+    // One of them was looked at closely before: of it there is more than the thumbnail.
+    let picture = Picture::noise(611, 403, 5);
+    let mut harness = page([230, 170], 1.0);
+    one_cell(
+        &mut harness,
+        cell(),
+        &picture.source("one"),
+        view(300.0, 200.0, 2.0),
+    );
+    let _ = drawn(&mut harness);
+    let reference = harness.state_mut().canvas.image(&picture.source("two"));
+    for zoom in [0.2, 0.3] {
+        let view = view(305.5, 201.5, zoom);
+        set(&mut harness, |paint| {
+            paint.view = view;
+            paint.reference = Some(reference);
+            paint.mode = Mode::Difference {
+                metric: Metric::Absolute,
+                gain: 64.0,
+                threshold: 0.0,
+            };
+        });
+        let drawn = drawn(&mut harness);
+        compare(
+            &drawn,
+            cell(),
+            1.0,
+            &view,
+            size_of(&picture),
+            0,
+            1000,
+            |_| Some([0; 3]),
+        );
+    }
+}

@@ -84,9 +84,9 @@ fn put(run: &Path, name: &str, bytes: &[u8]) {
 /// What the middle of a cell shows.
 fn middle(harness: &mut Window, label: &str) -> [u8; 3] {
     let rect = harness.get_by_label_contains(label).rect();
-    let drawn = drawn(harness);
+    let shown = drawn(harness);
     let at = rect.center();
-    let [r, g, b, _] = drawn.get_pixel(at.x as u32, at.y as u32).0;
+    let [r, g, b, _] = shown.get_pixel(at.x as u32, at.y as u32).0;
     [r, g, b]
 }
 

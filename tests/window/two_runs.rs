@@ -193,8 +193,8 @@ fn each_half_shows_its_own_run_and_the_difference_is_between_them() {
         }
         sum.map(|sum| sum / f64::from(part.width() * part.height()))
     };
-    let drawn = drawn(&mut harness);
-    let (one, two) = (average(&drawn, ours), average(&drawn, theirs));
+    let shown = drawn(&mut harness);
+    let (one, two) = (average(&shown, ours), average(&shown, theirs));
     // Red and blue are swapped in the second run.
     assert!(
         (one[0] - two[2]).abs() < 2.0 && (one[2] - two[0]).abs() < 2.0,
@@ -205,10 +205,10 @@ fn each_half_shows_its_own_run_and_the_difference_is_between_them() {
     harness.key_press_modifiers(Modifiers::SHIFT, Key::R);
     harness.key_press(Key::D);
     settle(&mut harness);
-    let drawn = drawn(&mut harness);
+    let shown = drawn(&mut harness);
     let at = ours.shrink(24.0);
     let part = image::imageops::crop_imm(
-        &drawn,
+        &shown,
         at.left() as u32,
         at.top() as u32,
         at.width() as u32,
