@@ -2,12 +2,19 @@
 
 mod window {
     mod approving;
+    mod axes;
     mod composing;
     mod crash;
     pub mod harness;
+    mod hostile;
     mod judging;
     mod judging_pictures;
     mod mask_lab;
     mod mask_lab_run;
     mod run_page;
+    pub mod seeing;
+    mod seeing_pictures;
+    mod two_runs;
+    mod values;
+    mod wiping;
 }

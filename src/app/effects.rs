@@ -1,6 +1,7 @@
 //! Performs effects: files and runs on threads of their own; what comes of them is sent as events.
 
 use super::dialogs::{FileDialogs, SystemDialogs};
+use super::figures_thread::FiguresThread;
 use super::journal_thread::JournalThread;
 use super::lab_effects::{self, LabThread};
 use super::runner::{EngineFactory, RunJob, Runner};
@@ -10,6 +11,7 @@ use crate::model::run::{CellState, Run};
 use crate::state::compose::{Estimate, RunRequest};
 use crate::state::lab::rerun::ExtendRun;
 use crate::state::lab::{LabEffect, LabEvent};
+use crate::state::seeing::{SeeEffect, SeeEvent};
 use crate::state::settings::Settings;
 use crate::state::{Effect, Event, FolderFor, InboxEntry};
 use crate::ui::canvas::{Badge, DecodedImage, ImageSource};
@@ -80,6 +82,7 @@ pub struct Performer {
     journal: JournalThread,
     runner: Runner,
     lab: LabThread,
+    figures: FiguresThread,
 }
 
 /// Sends an event, then asks for a repaint, in this order.
@@ -106,6 +109,7 @@ impl Performer {
         let journal = JournalThread::start(outbox.clone());
         let runner = Runner::start(outbox.clone(), Arc::clone(&services.engines));
         let lab = LabThread::default();
+        let figures = FiguresThread::default();
         (
             Self {
                 services,
@@ -113,6 +117,7 @@ impl Performer {
                 journal,
                 runner,
                 lab,
+                figures,
             },
             events,
         )
@@ -160,6 +165,7 @@ impl Performer {
                 spawn(&outbox.clone(), "ask for a folder", move || {
                     let title = match purpose {
                         FolderFor::Run => "Open a run",
+                        FolderFor::OtherRun => "A second run to look at beside this one",
                         FolderFor::Session => "The session to fill",
                         FolderFor::Models => "The folder of weights",
                         FolderFor::Runs => "Where runs are kept",
@@ -208,6 +214,19 @@ impl Performer {
                 });
             }
             Effect::Lab(effect) => self.lab.send(effect, &outbox),
+            Effect::See(SeeEffect::Figures(job)) => self.figures.send(*job, &outbox),
+            Effect::See(SeeEffect::OpenOther { dir, generation }) => {
+                spawn(&outbox.clone(), "open a second run", move || {
+                    let result = run_folder::open(&dir, Verification::Quick)
+                        .map(Box::new)
+                        .map_err(|error| error.to_string());
+                    outbox.send(Event::See(SeeEvent::OtherOpened {
+                        dir,
+                        generation,
+                        result,
+                    }));
+                });
+            }
             Effect::CancelRun => self.runner.cancel(),
             Effect::AppendEvents { dir, events } => {
                 let count = events.len();

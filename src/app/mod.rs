@@ -2,6 +2,7 @@
 
 pub mod dialogs;
 mod effects;
+mod figures_thread;
 mod journal_thread;
 mod lab_effects;
 mod lab_session;

@@ -1,14 +1,16 @@
-//! Writes a run's `REPORT.md`: last when a run ends, again when it grows or is approved.
+//! Writes a run's `REPORT.md` and the contact sheet that it shows: last when a run ends, again when it grows
+//! or is approved.
 
 use super::run_folder::{self, Verification};
-use super::{AuditError, atomic, journal};
+use super::{AuditError, CONTACT_SHEET, atomic, contact_sheet, journal};
 use crate::model::review::{FailureTypes, ReviewState, export};
 use crate::model::run::{Run, files};
 use crate::report::markdown::{self, ReportParts};
 use crate::report::service;
 use std::path::Path;
 
-/// Writes the report of a run of this program. What an approval put into the last section stays.
+/// Writes the report of a run of this program, and before it the contact sheet that it embeds; without one
+/// where it cannot be drawn. What an approval put into the last section stays.
 ///
 /// # Errors
 /// [`AuditError`] if the run cannot be opened, was written by the Python service, or the file cannot be
@@ -22,13 +24,19 @@ pub fn write(folder: &Path) -> Result<(), AuditError> {
             folder.display()
         )));
     }
+    if run.done_count() > 0
+        && let Err(error) = contact_sheet::write(folder, &folder.join(CONTACT_SHEET))
+    {
+        tracing::warn!("the report goes without a new contact sheet: {error}");
+    }
     let text = text(folder, &run, None);
     let path = folder.join(files::REPORT);
     atomic::write(&path, text.as_bytes())
         .map_err(|source| AuditError::file("the report cannot be written", &path, source))
 }
 
-/// The report's text. Without `recommended`, the last section is kept as an existing report has it.
+/// The report's text, with the contact sheet that lies in the folder. Without `recommended`, the last section
+/// is kept as an existing report has it.
 pub fn text(folder: &Path, run: &Run, recommended: Option<&str>) -> String {
     let before = std::fs::read_to_string(folder.join(files::REPORT)).ok();
     let kept = before
@@ -47,6 +55,10 @@ pub fn text(folder: &Path, run: &Run, recommended: Option<&str>) -> String {
         }
     };
     let parts = ReportParts {
+        contact_sheet: folder
+            .join(CONTACT_SHEET)
+            .is_file()
+            .then_some(CONTACT_SHEET),
         review: review.as_deref(),
         recommended: recommended.or(kept.as_deref()),
         ..ReportParts::default()

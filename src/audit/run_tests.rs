@@ -137,11 +137,13 @@ fn all_done(run: &Run) -> bool {
         .all(|state| matches!(state, CellState::Done(_)))
 }
 
+/// The pictures of a run's folder, without the contact sheet: it shows how long each cell took.
 fn pictures(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap())
         .filter(|entry| entry.path().extension().is_some_and(|e| e == "png"))
+        .filter(|entry| entry.file_name() != super::CONTACT_SHEET)
         .map(|entry| {
             let name = entry.file_name().into_string().unwrap();
             (name, std::fs::read(entry.path()).unwrap())
@@ -177,7 +179,7 @@ fn a_run_leaves_a_whole_folder_with_one_load_a_quant() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    let mut expected: Vec<String> = [".lock", "REPORT.md", "run.ron"]
+    let mut expected: Vec<String> = [".lock", "REPORT.md", "contact_sheet.png", "run.ron"]
         .map(str::to_owned)
         .to_vec();
     expected
@@ -191,6 +193,14 @@ fn a_run_leaves_a_whole_folder_with_one_load_a_quant() {
     assert!(all_done(&run), "{:?}", states(&run));
     assert_eq!(run.warnings, Vec::<String>::new());
     assert_eq!(run.environment.unwrap().device, "a painter");
+    let report = std::fs::read_to_string(summary.folder.join(files::REPORT)).unwrap();
+    assert!(
+        report.contains("with their labels](contact_sheet.png)"),
+        "{report}"
+    );
+    let sheet = image::open(summary.folder.join(super::CONTACT_SHEET)).unwrap();
+    // Two columns of 320 pixels and their labels.
+    assert!(sheet.width() > 640, "{}", sheet.width());
     let copied = std::fs::read(summary.folder.join(files::MASK)).unwrap();
     assert_eq!(copied, std::fs::read(session().join("mask.png")).unwrap());
 }

@@ -22,6 +22,8 @@ pub const RECOMMENDED: &str = "Recommended Settings for Phase 1";
 pub struct ReportParts<'a> {
     /// Addresses of pictures by cell, where they are not files beside the report.
     pub links: BTreeMap<CellKey, String>,
+    /// The contact sheet's file beside the report.
+    pub contact_sheet: Option<&'a str>,
     /// The section on the review, with its heading.
     pub review: Option<&'a str>,
     /// The text of the section on the recommended settings, without its heading.
@@ -35,6 +37,13 @@ pub fn render(run: &Run, parts: &ReportParts<'_>) -> String {
     device(&mut text, run);
     if let Some(document) = run.document() {
         inputs(&mut text, run, document);
+    }
+    if let Some(file) = parts.contact_sheet {
+        let _ = write!(
+            text,
+            "\n## Contact Sheet\n\n![All cells of run {} with their labels]({file})\n",
+            run.run_id
+        );
     }
     results(&mut text, run, &parts.links);
     by_quant(&mut text, run);

@@ -112,6 +112,7 @@ fn run() -> Run {
 fn the_report_is_the_golden_one() {
     let golden = include_str!("../../tests/fixtures/report/REPORT.md");
     let parts = ReportParts {
+        contact_sheet: Some("contact_sheet.png"),
         review: Some("## Review\n\n1 of 4 cells reviewed."),
         ..ReportParts::default()
     };

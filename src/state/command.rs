@@ -2,7 +2,10 @@
 //! help page and the palette are all read from here.
 
 use super::Page;
+use super::shortcut::{ctrl, ctrl_key, ctrl_shift, key, letter, shift};
 use Command as C;
+
+pub use super::shortcut::{Key, Shortcut};
 
 /// Something that a person can ask the window to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,10 +38,24 @@ pub enum Command {
     SetReference,
     /// Compare against the original instead of a cell.
     ReferenceIsOriginal,
-    /// Go through the column axis by itself.
+    /// Go through an axis by itself: cells in full screen, pages in the grid.
     AutoCycle,
+    /// Less time for each.
+    CycleFaster,
+    /// More time for each.
+    CycleSlower,
+    /// Choose a second run to look at beside the open one.
+    CompareWithRun,
+    /// Close the second run.
+    CloseOtherRun,
+    /// Each cell as a pair of both runs, or this run alone.
+    TogglePairs,
+    /// Compare against the same cell of the second run.
+    ReferenceIsOtherRun,
     /// Wipe between cell and reference.
     Wipe,
+    /// The wipe's line to the right, in hundredths of the picture's width.
+    WipeBy(i8),
     /// Difference between cell and reference.
     Difference,
     /// Next way of measuring the difference.
@@ -59,8 +76,14 @@ pub enum Command {
     ZoomIn,
     /// Further away, at the cursor.
     ZoomOut,
+    /// The view to the right and down, in tenths of a cell.
+    PanBy(i8, i8),
     /// Magnifier at the cursor.
     Loupe,
+    /// The values of all cells under the cursor.
+    Values,
+    /// Tone the cells by another time, or by none.
+    NextTimeTone,
     /// Next single channel, luma, or all.
     CycleChannel,
     /// Brighter, by half a stop; for looking only.
@@ -125,98 +148,6 @@ pub enum Command {
     Palette,
     /// Close the program.
     Quit,
-}
-
-/// A key, by what is printed on it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Key {
-    /// A letter, digit or sign, in lower case.
-    Char(char),
-    /// Arrow to the left.
-    Left,
-    /// Arrow to the right.
-    Right,
-    /// Arrow up.
-    Up,
-    /// Arrow down.
-    Down,
-    /// Enter.
-    Enter,
-    /// Escape.
-    Escape,
-    /// Space bar.
-    Space,
-    /// Function key.
-    F(u8),
-}
-
-/// A key with its modifiers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Shortcut {
-    /// Ctrl, or Command on a Mac.
-    pub ctrl: bool,
-    /// Shift.
-    pub shift: bool,
-    /// The key.
-    pub key: Key,
-}
-
-const fn key(key: Key) -> Shortcut {
-    Shortcut {
-        ctrl: false,
-        shift: false,
-        key,
-    }
-}
-
-const fn letter(letter: char) -> Shortcut {
-    key(Key::Char(letter))
-}
-
-const fn shift(key: Key) -> Shortcut {
-    Shortcut {
-        ctrl: false,
-        shift: true,
-        key,
-    }
-}
-
-const fn ctrl(letter: char) -> Shortcut {
-    Shortcut {
-        ctrl: true,
-        shift: false,
-        key: Key::Char(letter),
-    }
-}
-
-const fn ctrl_shift(letter: char) -> Shortcut {
-    Shortcut {
-        ctrl: true,
-        shift: true,
-        key: Key::Char(letter),
-    }
-}
-
-impl std::fmt::Display for Shortcut {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.ctrl {
-            f.write_str("Ctrl+")?;
-        }
-        if self.shift && self.key != Key::Char('?') {
-            f.write_str("Shift+")?;
-        }
-        match self.key {
-            Key::Char(c) => write!(f, "{}", c.to_ascii_uppercase()),
-            Key::Left => f.write_str("←"),
-            Key::Right => f.write_str("→"),
-            Key::Up => f.write_str("↑"),
-            Key::Down => f.write_str("↓"),
-            Key::Enter => f.write_str("Enter"),
-            Key::Escape => f.write_str("Esc"),
-            Key::Space => f.write_str("Space"),
-            Key::F(n) => write!(f, "F{n}"),
-        }
-    }
 }
 
 /// Under which menu and heading a command is found.
@@ -350,9 +281,11 @@ pub const COMMANDS: &[CommandInfo] = &[
     row(
         C::AutoCycle,
         Menu::Go,
-        "Cycle along the columns",
+        "Cycle along an axis",
         &[letter('c')],
     ),
+    row(C::CycleFaster, Menu::Go, "Cycle faster", &[]),
+    row(C::CycleSlower, Menu::Go, "Cycle slower", &[]),
     row(
         C::ToggleMaskBox,
         Menu::View,
@@ -379,7 +312,43 @@ pub const COMMANDS: &[CommandInfo] = &[
         "Next mask overlay",
         &[letter('o')],
     ),
+    row(
+        C::PanBy(-3, 0),
+        Menu::View,
+        "Move the view left",
+        &[shift(Key::Left)],
+    ),
+    row(
+        C::PanBy(3, 0),
+        Menu::View,
+        "Move the view right",
+        &[shift(Key::Right)],
+    ),
+    row(
+        C::PanBy(0, -3),
+        Menu::View,
+        "Move the view up",
+        &[shift(Key::Up)],
+    ),
+    row(
+        C::PanBy(0, 3),
+        Menu::View,
+        "Move the view down",
+        &[shift(Key::Down)],
+    ),
     row(C::Loupe, Menu::View, "Loupe", &[letter('l')]),
+    row(
+        C::Values,
+        Menu::View,
+        "Values under the cursor",
+        &[letter('v')],
+    ),
+    row(
+        C::NextTimeTone,
+        Menu::View,
+        "Tone cells by time",
+        &[letter('t')],
+    ),
     row(C::CycleChannel, Menu::View, "Next channel", &[letter('h')]),
     row(
         C::ExposureUp,
@@ -437,7 +406,38 @@ pub const COMMANDS: &[CommandInfo] = &[
         "Compare with the original",
         &[letter('r')],
     ),
+    row(
+        C::CompareWithRun,
+        Menu::Compare,
+        "Compare with another run…",
+        &[ctrl_shift('o')],
+    ),
+    row(
+        C::ReferenceIsOtherRun,
+        Menu::Compare,
+        "Compare with the same cell of the second run",
+        &[shift(Key::Char('r'))],
+    ),
+    row(
+        C::TogglePairs,
+        Menu::Compare,
+        "Pairs of both runs, or this run alone",
+        &[letter('y')],
+    ),
+    row(C::CloseOtherRun, Menu::Compare, "Close the second run", &[]),
     row(C::Wipe, Menu::Compare, "Wipe", &[letter('w')]),
+    row(
+        C::WipeBy(-1),
+        Menu::Compare,
+        "Wipe's line to the left",
+        &[ctrl_key(Key::Left)],
+    ),
+    row(
+        C::WipeBy(1),
+        Menu::Compare,
+        "Wipe's line to the right",
+        &[ctrl_key(Key::Right)],
+    ),
     row(C::Difference, Menu::Compare, "Difference", &[letter('d')]),
     row(
         C::NextMetric,
@@ -708,6 +708,15 @@ pub fn is_allowed_in_blind(command: Command) -> bool {
             | C::HoldReference
             | C::ReferenceIsOriginal
             | C::AutoCycle
+            | C::CycleFaster
+            | C::CycleSlower
+            | C::CompareWithRun
+            | C::CloseOtherRun
+            | C::TogglePairs
+            | C::ReferenceIsOtherRun
+            | C::WipeBy(_)
+            | C::Values
+            | C::NextTimeTone
             | C::FullScreen
             | C::Approve
             | C::ExportView

@@ -1,6 +1,8 @@
 //! How pictures are looked at: framing, comparison, overlay, channel. One of it for all cells and modes.
 
+use crate::imaging::difference::Metric;
 use crate::model::cell::CellKey;
+use crate::state::seeing::time_tone::TimeTone;
 
 /// What a cell is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +11,8 @@ pub enum Reference {
     Original,
     /// Another cell of the run.
     Cell(CellKey),
+    /// The same cell of the second run.
+    OtherRun,
 }
 
 /// How a cell and the reference are shown together.
@@ -23,35 +27,6 @@ pub enum Compare {
     Difference,
 }
 
-/// How a difference is measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Metric {
-    /// Around mid grey: brighter is more, darker is less.
-    Signed,
-    /// Per channel, without sign.
-    #[default]
-    Absolute,
-    /// Of the luma alone.
-    Luma,
-    /// Perceived colour difference, CIEDE2000.
-    DeltaE2000,
-}
-
-impl Metric {
-    /// All metrics in their order.
-    pub const ALL: [Self; 4] = [Self::Signed, Self::Absolute, Self::Luma, Self::DeltaE2000];
-
-    /// The name that is shown.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Signed => "signed",
-            Self::Absolute => "absolute",
-            Self::Luma => "luma",
-            Self::DeltaE2000 => "ΔE2000",
-        }
-    }
-}
-
 /// What is drawn of the mask over a picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Overlay {
@@ -64,6 +39,8 @@ pub enum Overlay {
     Tint,
     /// What growing added, tinted.
     Ring,
+    /// What clean-up and growing change of the raw mask: gained, lost, and specks that are dropped.
+    Change,
     /// The 16-pixel token grid that the model works on.
     Tokens,
     /// The black and white mask that the model was given.
@@ -74,10 +51,11 @@ pub enum Overlay {
 
 impl Overlay {
     /// All overlays in the order of the key.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Outline,
         Self::Tint,
         Self::Ring,
+        Self::Change,
         Self::Tokens,
         Self::Mask,
         Self::Masked,
@@ -91,6 +69,7 @@ impl Overlay {
             Self::Outline => "outline",
             Self::Tint => "tint",
             Self::Ring => "ring",
+            Self::Change => "before and after clean-up",
             Self::Tokens => "token grid",
             Self::Mask => "binary mask",
             Self::Masked => "masked picture",
@@ -143,6 +122,8 @@ pub enum ViewRequest {
     ActualSize,
     /// Closer or further by a factor, at the cursor.
     ZoomBy(f32),
+    /// Sideways and down, in tenths of a cell.
+    PanBy([f32; 2]),
 }
 
 /// How pictures are looked at.
@@ -168,6 +149,10 @@ pub struct Look {
     pub exposure_stops: f32,
     /// Whether a magnifier follows the cursor.
     pub has_loupe: bool,
+    /// Whether the values of all cells under the cursor are listed.
+    pub has_values: bool,
+    /// Which time the cells are toned by.
+    pub tone: TimeTone,
     /// Dilation that the overlay shows, in pixels at inference size; `None` is the cell's own.
     pub dilate_px: Option<f32>,
 }
@@ -186,6 +171,8 @@ impl Default for Look {
             channel: Channel::All,
             exposure_stops: 0.0,
             has_loupe: false,
+            has_values: false,
+            tone: TimeTone::Off,
             dilate_px: None,
         }
     }

@@ -11,7 +11,9 @@ pub mod lab;
 pub mod look;
 pub mod pivot;
 pub mod run_view;
+pub mod seeing;
 pub mod settings;
+mod shortcut;
 mod update;
 mod update_judging;
 
@@ -32,6 +34,7 @@ use lab::{LabEffect, LabEvent, LabMsg, LabView};
 use look::Look;
 use pivot::Pivot;
 use run_view::{LiveRun, RunView};
+use seeing::{SeeEffect, SeeEvent, SeeMsg};
 use settings::Settings;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -171,6 +174,8 @@ pub enum Msg {
     Lab(LabMsg),
     /// Something about the approval on screen.
     Approve(approving::ApproveMsg),
+    /// Something about how the run is looked at.
+    See(SeeMsg),
 }
 
 /// What a panel says about verdicts; keys are [`Command`]s.
@@ -223,6 +228,8 @@ pub enum Event {
     },
     /// Something of the mask lab ended.
     Lab(LabEvent),
+    /// A second run or figures came.
+    See(SeeEvent),
     /// The runs' folder was read.
     InboxListed(Vec<InboxEntry>),
     /// A folder was chosen.
@@ -312,6 +319,8 @@ pub enum Event {
 pub enum FolderFor {
     /// Open it as a run.
     Run,
+    /// Open it as a second run beside the open one.
+    OtherRun,
     /// The form's session.
     Session,
     /// The form's weights.
@@ -340,6 +349,8 @@ pub enum Effect {
     },
     /// Something for the mask lab.
     Lab(LabEffect),
+    /// A second run, or figures.
+    See(SeeEffect),
     /// Run cells of a run again with another recipe.
     ExtendRun(Box<ExtendRun>),
     /// Read the runs' folder.

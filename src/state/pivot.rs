@@ -183,7 +183,44 @@ impl Pivot {
             .collect()
     }
 
-    /// Gives each other axis a value that exists, keeping what is set.
+    /// The values of an axis of the matrix that are not hidden.
+    pub fn page_values(&self, axis: Axis, run: &Run) -> Vec<AxisValue> {
+        values(&run.main_cells(), axis)
+            .into_iter()
+            .filter(|value| !self.hidden.contains(value))
+            .collect()
+    }
+
+    /// Whether a value of this cell is hidden.
+    pub fn hides(&self, key: &CellKey) -> bool {
+        !self.hidden.is_empty()
+            && Axis::ALL
+                .into_iter()
+                .any(|axis| self.hidden.contains(&axis.value_of(key)))
+    }
+
+    /// Makes an axis one of the pages. Rows or columns that it leaves go to the first of the pages, or
+    /// to an axis with a single value if there are none.
+    pub fn set_pages(&mut self, axis: Axis, run: &Run) {
+        if axis != self.rows && axis != self.columns {
+            return;
+        }
+        let free = |other: &Axis| *other != self.rows && *other != self.columns;
+        let next = self
+            .page_axes(run)
+            .into_iter()
+            .next()
+            .or_else(|| Axis::ALL.into_iter().find(free));
+        let Some(next) = next else { return };
+        if axis == self.rows {
+            self.rows = next;
+        } else {
+            self.columns = next;
+        }
+        self.settle_pages(run);
+    }
+
+    /// Gives each other axis a value that exists and is not hidden, keeping what is set.
     pub fn settle_pages(&mut self, run: &Run) {
         let main = run.main_cells();
         for axis in Axis::ALL {
@@ -192,13 +229,14 @@ impl Pivot {
                 continue;
             }
             let values = values(&main, axis);
-            if !self
-                .page
-                .get(&axis)
-                .is_some_and(|value| values.contains(value))
-                && let Some(first) = values.into_iter().next()
-            {
-                self.page.insert(axis, first);
+            let is_shown =
+                |value: &AxisValue| values.contains(value) && !self.hidden.contains(value);
+            if !self.page.get(&axis).is_some_and(is_shown) {
+                // Where all are hidden the page is an empty one.
+                let first = values.iter().find(|value| is_shown(value));
+                if let Some(first) = first.or(values.first()).cloned() {
+                    self.page.insert(axis, first);
+                }
             }
         }
     }
@@ -235,7 +273,7 @@ impl Pivot {
         let Some(axis) = self.page_axes(run).into_iter().next() else {
             return;
         };
-        let values: Vec<AxisValue> = values(&run.main_cells(), axis).into_iter().collect();
+        let values = self.page_values(axis, run);
         let Some(now) = self
             .page
             .get(&axis)
@@ -244,7 +282,9 @@ impl Pivot {
             return;
         };
         let next = (now as i64 + i64::from(by)).clamp(0, values.len() as i64 - 1) as usize;
-        self.page.insert(axis, values[next].clone());
+        if let Some(value) = values.get(next) {
+            self.page.insert(axis, value.clone());
+        }
     }
 
     /// Lays the run out.
@@ -259,10 +299,11 @@ impl Pivot {
         let (rows, columns) = (shown(self.rows), shown(self.columns));
         let mut by_place: BTreeMap<(AxisValue, AxisValue), CellKey> = BTreeMap::new();
         for key in &main {
-            if self
-                .page
-                .iter()
-                .all(|(axis, value)| axis.value_of(key) == *value)
+            if !self.hides(key)
+                && self
+                    .page
+                    .iter()
+                    .all(|(axis, value)| axis.value_of(key) == *value)
             {
                 by_place.insert(
                     (self.rows.value_of(key), self.columns.value_of(key)),
@@ -275,11 +316,16 @@ impl Pivot {
             .flat_map(|row| columns.iter().map(|column| (row.clone(), column.clone())))
             .map(|place| by_place.get(&place).cloned())
             .collect();
+        let mut strips = strips(run, &main);
+        for strip in &mut strips {
+            strip.cells.retain(|key| !self.hides(key));
+        }
+        strips.retain(|strip| !strip.cells.is_empty());
         Grid {
             rows,
             columns,
             cells,
-            strips: strips(run, &main),
+            strips,
         }
     }
 }
@@ -444,6 +490,45 @@ mod tests {
         pivot.hidden.insert(Axis::Quant.value_of(&key("Q4_0_gs2")));
         let grid = pivot.grid(&run);
         assert_eq!((grid.rows.len(), grid.cells.len()), (1, 3));
+    }
+
+    #[test]
+    fn a_hidden_value_of_the_pages_is_no_page_and_in_no_strip() {
+        let run = run(&[
+            "Q4_0_gs2",
+            "Q4_0_gs10",
+            "Q8_0_gs2",
+            "Q8_0_gs10",
+            "Q8_0_gs2_s50",
+        ]);
+        let mut pivot = Pivot::new(&run);
+        pivot.set_rows(Axis::Steps, &run);
+        assert_eq!(pivot.page_axes(&run), [Axis::Quant]);
+        assert_eq!(pivot.grid(&run).order()[0], key("Q4_0_gs2"));
+        pivot.hidden.insert(Axis::Quant.value_of(&key("Q4_0_gs2")));
+        pivot.settle_pages(&run);
+        assert_eq!(pivot.grid(&run).order()[0], key("Q8_0_gs2"));
+        pivot.turn_page(&run, -1);
+        assert_eq!(
+            pivot.grid(&run).order()[0],
+            key("Q8_0_gs2"),
+            "no page is left to turn to"
+        );
+        pivot.hidden.insert(Axis::Quant.value_of(&key("Q8_0_gs2")));
+        pivot.settle_pages(&run);
+        assert!(pivot.grid(&run).order().is_empty());
+    }
+
+    #[test]
+    fn rows_that_become_pages_make_room_for_what_was_a_page() {
+        let run = run(&MATRIX);
+        let mut pivot = Pivot::new(&run);
+        pivot.set_pages(Axis::Quant, &run);
+        assert_eq!((pivot.rows, pivot.columns), (Axis::Steps, Axis::Guidance));
+        assert_eq!(pivot.page_axes(&run), [Axis::Quant]);
+        pivot.set_pages(Axis::Guidance, &run);
+        assert_eq!((pivot.rows, pivot.columns), (Axis::Steps, Axis::Quant));
+        assert_eq!(pivot.page_axes(&run), [Axis::Guidance]);
     }
 
     #[test]

@@ -5,6 +5,9 @@ use super::judging::Judging;
 use super::lab::mask_field::MaskField;
 use super::look::{Compare, Look, Reference, ViewRequest};
 use super::pivot::{Grid, Pivot, Strip};
+use super::seeing::cycle::Cycle;
+use super::seeing::figures::FiguresCache;
+use super::seeing::two_runs::{Matching, OtherRun};
 use crate::model::cell::CellKey;
 use crate::model::ids::ReviewerId;
 use crate::model::mask_recipe::MaskRecipe;
@@ -73,8 +76,12 @@ pub struct RunView {
     pub is_full_screen: bool,
     /// Whether the reference is shown while a key is held.
     pub is_reference_held: bool,
-    /// Whether the selection goes through the columns by itself.
-    pub is_cycling: bool,
+    /// How pages or cells change by themselves.
+    pub cycle: Cycle,
+    /// A second run, beside which this one is looked at.
+    pub other: Option<OtherRun>,
+    /// How much the selected cell differs from what it is compared with.
+    pub figures: FiguresCache,
     /// What is under way on it.
     pub live: Option<LiveRun>,
     /// What is said about it.
@@ -98,7 +105,7 @@ impl RunView {
         types: FailureTypes,
         generation: u64,
     ) -> Self {
-        let pivot = Pivot::new(&run);
+        let mut pivot = Pivot::new(&run);
         let grid = pivot.grid(&run);
         let first_done = grid
             .order()
@@ -109,6 +116,11 @@ impl RunView {
             .cloned()
             .or(first_done)
             .or_else(|| grid.order().into_iter().next());
+        // The page that it is on, which need not be the first.
+        if let Some(key) = &selected {
+            pivot.show(key, &run);
+        }
+        let grid = pivot.grid(&run);
         Self {
             dir,
             run,
@@ -119,7 +131,9 @@ impl RunView {
             view_request: (ViewRequest::MaskBox, 0),
             is_full_screen: false,
             is_reference_held: false,
-            is_cycling: false,
+            cycle: Cycle::default(),
+            other: None,
+            figures: FiguresCache::default(),
             live: None,
             judging: Judging::new(reviewer, types),
             approving: None,
@@ -134,27 +148,28 @@ impl RunView {
         self.view_request = (request, self.view_request.1 + 1);
     }
 
-    /// The next cell of the selected one's row or strip that has a picture, round and round.
-    pub fn next_in_cycle(&self) -> Option<CellKey> {
-        let from = self.selected.as_ref()?;
-        let mut next = self.grid.neighbour(from, 1, 0);
-        if next == *from {
-            loop {
-                let before = self.grid.neighbour(&next, -1, 0);
-                if before == next {
-                    break;
-                }
-                next = before;
-            }
-        }
-        (next != *from).then_some(next)
-    }
-
     /// Takes a new reading of the same run; where one is and how one looks stays.
     pub fn refresh(&mut self, run: Run) {
         self.run = run;
+        self.figures.forget();
+        if let Some(other) = &mut self.other {
+            other.matching = Matching::of(&self.run, &other.run);
+        }
         self.pivot.settle_pages(&self.run);
         self.lay_out();
+    }
+
+    /// Closes the second run; what was compared with it is compared with the original again.
+    pub fn close_other(&mut self) {
+        self.other = None;
+        if self.look.reference == Reference::OtherRun {
+            self.look.reference = Reference::Original;
+        }
+    }
+
+    /// The second run where each cell is drawn as a pair.
+    pub fn paired(&self) -> Option<&OtherRun> {
+        self.other.as_ref().filter(|other| other.is_paired)
     }
 
     /// Renews the grid, and keeps the selection on something that exists.

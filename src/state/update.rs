@@ -2,9 +2,10 @@
 
 use super::command::Command;
 use super::lab::{self, LabMsg};
-use super::look::{self, Channel, Compare, Metric, Overlay, Reference, ViewRequest};
+use super::look::{self, Channel, Compare, Overlay, Reference, ViewRequest};
 use super::run_view::RunView;
-use super::{AppState, Effect, Event, FolderFor, Msg, Page, approving, update_judging};
+use super::{AppState, Effect, Event, FolderFor, Msg, Page, approving, seeing, update_judging};
+use crate::imaging::difference::Metric;
 use crate::model::ids::ReviewerId;
 use crate::model::run::RunDocument;
 use std::path::PathBuf;
@@ -14,6 +15,12 @@ const UNWRITTEN: &str = "verdicts are kept in memory";
 
 /// Applies a message and says what is to be done outside.
 pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
+    let mut effects = apply(state, msg);
+    effects.extend(seeing::figures::ask(state));
+    effects
+}
+
+fn apply(state: &mut AppState, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Command(command) => on_command(state, command),
         Msg::Event(event) => on_event(state, event),
@@ -57,6 +64,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             Vec::new()
         }
         Msg::Approve(msg) => approving::on_msg(state, msg),
+        Msg::See(msg) => seeing::on_msg(state, msg),
         Msg::Judge(msg) => update_judging::on_msg(state, msg),
         Msg::ChooseFolder(purpose) => vec![Effect::ChooseFolder(purpose)],
         Msg::SetSettings(settings) => {
@@ -105,6 +113,10 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
         && let Some(effects) = lab::on_command(state, command)
     {
         return effects;
+    }
+    if let Some(reason) = seeing::why_not(state, command) {
+        state.toast(reason, false);
+        return Vec::new();
     }
     match command {
         Command::GoTo(page) => {
@@ -202,6 +214,9 @@ fn start_run(state: &mut AppState) -> Vec<Effect> {
 }
 
 fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec<Effect> {
+    if let Some(effects) = seeing::on_command(view, command) {
+        return effects;
+    }
     match command {
         Command::Left => view.step(-1, 0),
         Command::Right => view.step(1, 0),
@@ -210,17 +225,7 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
         Command::PreviousPage | Command::NextPage => {
             let by = if command == Command::NextPage { 1 } else { -1 };
             view.pivot.turn_page(&view.run, by);
-            let at = view.selected.as_ref().and_then(|key| {
-                // The same place on the new page.
-                let row = view.pivot.rows.value_of(key);
-                let column = view.pivot.columns.value_of(key);
-                let grid = view.pivot.grid(&view.run);
-                grid.order().into_iter().find(|other| {
-                    view.pivot.rows.value_of(other) == row
-                        && view.pivot.columns.value_of(other) == column
-                })
-            });
-            view.selected = at.or(view.selected.take());
+            view.select_same_place();
             view.lay_out();
         }
         Command::FullScreen => {
@@ -232,7 +237,7 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
                 view.look.compare = Compare::Plain;
             }
             view.is_full_screen = false;
-            view.is_cycling = false;
+            view.cycle.is_on = false;
         }
         Command::SetReference => {
             if let Some(key) = &view.selected {
@@ -240,7 +245,6 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
             }
         }
         Command::ReferenceIsOriginal => view.look.reference = Reference::Original,
-        Command::AutoCycle => view.is_cycling = !view.is_cycling,
         Command::Wipe => view.toggle_compare(Compare::Wipe),
         Command::Difference => view.toggle_compare(Compare::Difference),
         Command::NextMetric => view.look.metric = look::next_in(&Metric::ALL, view.look.metric),
@@ -354,6 +358,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Lab(event) => lab::on_event(state, event),
+        Event::See(event) => seeing::on_event(state, event),
         Event::InboxListed(entries) => {
             state.inbox = entries;
             Vec::new()
@@ -362,6 +367,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             let text = dir.display().to_string();
             match purpose {
                 FolderFor::Run => return open(state, dir),
+                FolderFor::OtherRun => return seeing::open_other(state, dir),
                 FolderFor::Lab => return lab::on_msg(state, LabMsg::OpenSession(dir)),
                 FolderFor::LabSession => return lab::save_in(state, dir),
                 FolderFor::Session => state.compose.session_dir = text,

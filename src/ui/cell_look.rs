@@ -1,14 +1,14 @@
 //! From the run's state and the look that is chosen to what the canvas paints and says of a cell.
 
-use super::canvas::{self, CellPaint, Mode, View};
+use super::canvas::{self, CellPaint, ImageId, Mode, View};
 use super::{UiMemory, verdicts};
 use crate::model::cell::{Baseline, CellKey};
 use crate::model::matrix::Axis;
 use crate::model::run::CellState;
-use crate::state::compose::duration_label;
 use crate::state::lab::rerun;
-use crate::state::look::{Channel, Compare, Metric, Overlay, Reference};
+use crate::state::look::{Channel, Compare, Overlay, Reference};
 use crate::state::run_view::RunView;
+use crate::state::seeing::time_tone::{TimeTone, secs_label};
 
 /// What a screen reader says of a cell, and what tests find it by: its name, its state, its marks.
 pub fn accessible_label(view: &RunView, key: &CellKey) -> String {
@@ -26,6 +26,34 @@ pub fn accessible_label(view: &RunView, key: &CellKey) -> String {
     )
 }
 
+/// What a screen reader says of the second run's cell that stands beside one of the first.
+pub fn other_label(view: &RunView, key: &CellKey) -> String {
+    let Some(other) = &view.other else {
+        return String::new();
+    };
+    let run_id = &other.run.run_id;
+    match other.beside(key) {
+        Some((theirs, state)) => format!(
+            "{} in run {run_id}, {}",
+            other.run.cell_name(theirs),
+            state.word()
+        ),
+        None => format!("{} is not in run {run_id}", view.run.cell_name(key)),
+    }
+}
+
+/// What a cell is compared with, in a few words: `the original`, `Q4_0_gs10`.
+pub fn reference_label(view: &RunView) -> String {
+    match (&view.look.reference, &view.other) {
+        (Reference::Original, _) => "the original".to_owned(),
+        (Reference::Cell(key), _) => view.run.cell_name(key),
+        (Reference::OtherRun, Some(other)) => {
+            format!("the same cell of run {}", other.run.run_id)
+        }
+        (Reference::OtherRun, None) => "no second run".to_owned(),
+    }
+}
+
 /// What differs from the labels around a cell, and how long it took.
 pub fn caption(view: &RunView, key: &CellKey) -> Option<String> {
     let mut parts = Vec::new();
@@ -39,18 +67,14 @@ pub fn caption(view: &RunView, key: &CellKey) -> Option<String> {
             axis => format!("{} {value}", axis.label()),
         });
     }
-    if let Some(secs) = view
-        .run
-        .cells
-        .get(key)
-        .and_then(CellState::timing)
-        .and_then(|t| t.wall_secs)
-    {
-        parts.push(if secs < 100.0 {
-            format!("{secs:.1} s")
-        } else {
-            duration_label(secs)
-        });
+    // The time that the cells are toned by, or the wall's.
+    let time = match view.look.tone {
+        TimeTone::Gpu => TimeTone::Gpu,
+        TimeTone::Off | TimeTone::Wall => TimeTone::Wall,
+    };
+    if let Some(secs) = time.secs_of(&view.run, key) {
+        let unit = if time == TimeTone::Gpu { " GPU" } else { "" };
+        parts.push(format!("{}{unit}", secs_label(secs)));
     }
     (!parts.is_empty()).then(|| parts.join(" · "))
 }
@@ -91,19 +115,55 @@ pub fn paint(
     let reference = match &view.look.reference {
         Reference::Original => memory.original_of(view),
         Reference::Cell(other) => memory.image_of(view, other),
+        Reference::OtherRun => memory.other_image_of(view, key),
     };
+    let mut paint = looked_at(view, image, reference, shown, memory);
+    if view.is_reference_held && reference.is_some() {
+        return Some(paint);
+    }
+    paint.mask = memory.mask_field;
+    paint.dilate_px = view.shown_dilation_px(key).unwrap_or(0.0);
+    apply_overlay(&mut paint, view.look.overlay);
+    Some(paint)
+}
+
+/// What the canvas paints for the second run's cell beside one of the first. Its mask is its own and is
+/// not known here, so that no overlay lies over it.
+pub fn paint_other(
+    view: &RunView,
+    key: &CellKey,
+    shown: View,
+    memory: &mut UiMemory,
+) -> Option<CellPaint> {
+    let image = memory.other_image_of(view, key)?;
+    let reference = match &view.look.reference {
+        Reference::Original => memory.original_of(view),
+        Reference::Cell(other) => memory.image_of(view, other),
+        // Each against the other: seen from here that is the first run's.
+        Reference::OtherRun => memory.image_of(view, key),
+    };
+    Some(looked_at(view, image, reference, shown, memory))
+}
+
+/// A picture as the look says, without what is drawn of the mask.
+fn looked_at(
+    view: &RunView,
+    image: ImageId,
+    reference: Option<ImageId>,
+    shown: View,
+    memory: &UiMemory,
+) -> CellPaint {
+    let size_in_image = memory.size_in_image;
     if view.is_reference_held
         && let Some(reference) = reference
     {
         let mut paint = CellPaint::new(reference, shown);
-        paint.size_in_image = Some(memory.size_in_image);
-        return Some(paint);
+        paint.size_in_image = Some(size_in_image);
+        return paint;
     }
     let mut paint = CellPaint::new(image, shown);
-    paint.size_in_image = Some(memory.size_in_image);
+    paint.size_in_image = Some(size_in_image);
     paint.reference = reference;
-    paint.mask = memory.mask_field;
-    paint.dilate_px = view.shown_dilation_px(key).unwrap_or(0.0);
     paint.exposure_stops = view.look.exposure_stops;
     paint.channel = match view.look.channel {
         Channel::All => canvas::Channel::Rgb,
@@ -115,15 +175,10 @@ pub fn paint(
     paint.mode = match view.look.compare {
         Compare::Plain => Mode::Plain,
         Compare::Wipe => Mode::Wipe {
-            split_in_image: f64::from(view.look.wipe) * memory.size_in_image[0],
+            split_in_image: f64::from(view.look.wipe) * size_in_image[0],
         },
         Compare::Difference => Mode::Difference {
-            metric: match view.look.metric {
-                Metric::Signed => canvas::Metric::Signed,
-                Metric::Absolute => canvas::Metric::Absolute,
-                Metric::Luma => canvas::Metric::Luma,
-                Metric::DeltaE2000 => canvas::Metric::DeltaE2000,
-            },
+            metric: view.look.metric,
             gain: view.look.gain,
             threshold: view.look.threshold,
         },
@@ -131,8 +186,7 @@ pub fn paint(
     if paint.mode.needs_reference() && paint.reference.is_none() {
         paint.mode = Mode::Plain;
     }
-    apply_overlay(&mut paint, view.look.overlay);
-    Some(paint)
+    paint
 }
 
 fn apply_overlay(paint: &mut CellPaint, overlay: Overlay) {
@@ -144,6 +198,10 @@ fn apply_overlay(paint: &mut CellPaint, overlay: Overlay) {
         Overlay::Outline => paint.overlay = canvas::Overlay::Outline,
         Overlay::Tint => paint.overlay = canvas::Overlay::Tint,
         Overlay::Ring => paint.overlay = canvas::Overlay::Ring,
+        Overlay::Change => {
+            paint.overlay = canvas::Overlay::Change;
+            paint.overlay_strength = 0.65;
+        }
         Overlay::Tokens => {
             paint.has_token_grid = true;
             paint.overlay = canvas::Overlay::Outline;

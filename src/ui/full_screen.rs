@@ -1,7 +1,9 @@
 //! The selected cell alone: a flipbook through parameter space, the pixels in place.
 
 use super::canvas::{self, ImageStatus};
-use super::{UiMemory, cell_look, theme, verdicts};
+use super::grid_layout::Split;
+use super::{UiMemory, cell_look, cycle_bar, grid_cell, theme, verdicts, wipe};
+use crate::model::cell::CellKey;
 use crate::model::run::CellState;
 use crate::state::Msg;
 use crate::state::command::Command;
@@ -18,61 +20,64 @@ pub fn full_screen_ui(
     let rect = ui.available_rect_before_wrap();
     ui.painter().rect_filled(rect, 0.0, theme::SURROUND);
     let Some(key) = &view.selected else { return };
-    let status = match memory.image_of(view, key) {
-        Some(image) => memory
-            .canvas
-            .as_ref()
-            .map_or(ImageStatus::Waiting, |c| c.status(image)),
-        None => ImageStatus::Waiting,
+    let split = if view.paired().is_some() {
+        let aspect = (memory.size_in_image[0] / memory.size_in_image[1].max(1.0)) as f32;
+        Split::larger(rect.size(), aspect)
+    } else {
+        Split::One
     };
-    let label = format!("full screen: {}", cell_look::accessible_label(view, key));
-    let response = canvas::cell_response(
-        ui,
-        ui.scope_id().with("full screen"),
-        rect,
-        &label,
-        true,
-        status,
-    );
+    let (own, other) = split.halves(rect);
     let pixels_per_point = ui.pixels_per_point();
-    let cell_px = canvas::cell_px(rect, pixels_per_point);
+    let cell_px = canvas::cell_px(own, pixels_per_point);
     memory.answer_view_request(view, cell_px);
-    super::marking::mark_response(ui, &response, key, view, memory, out);
-    if memory.drawing.is_none() {
-        canvas::navigate(&mut memory.framing, &response, memory.size_in_image, true);
-    }
+    wipe::bring_into_view(own, pixels_per_point, view, memory, out);
+    let response = place_ui(ui, own, key, false, view, memory, out);
+    let other_response = other.map(|rect| place_ui(ui, rect, key, true, view, memory, out));
     let shown = memory.framing.view(memory.size_in_image, cell_px);
-    let cursor = response
-        .hover_pos()
-        .map(|pointer| canvas::CellMap::new(rect, pixels_per_point, &shown).to_image(pointer));
-    memory.set_status(shown, cursor);
-    match view.run.cells.get(key) {
-        Some(CellState::Done(_)) => {
-            if let Some(paint) = cell_look::paint(view, key, shown, memory)
-                && let Some(canvas) = memory.canvas.as_mut()
-            {
-                canvas::paint_cell(ui.painter(), rect, &paint, canvas);
-                let map = canvas::CellMap::new(rect, pixels_per_point, &shown);
-                verdicts::paint_verdict_line(ui.painter(), rect, key, view);
-                verdicts::paint_marks(ui.painter(), rect, key, view, &map);
-                if let (Some(pointer), true) = (response.hover_pos(), view.look.has_loupe) {
-                    canvas::loupe_ui(ui.ctx(), rect, pointer, &paint, canvas);
-                }
-            }
-        }
-        Some(CellState::Failed { error, .. }) => say(ui, rect, &format!("failed: {error}")),
-        Some(CellState::Unreadable { reason }) => {
-            say(ui, rect, &format!("cannot be read: {reason}"));
-        }
-        Some(CellState::Missing) | None => say(ui, rect, "not run"),
+    let hovered = [Some(&response), other_response.as_ref()]
+        .into_iter()
+        .flatten()
+        .find_map(|response| Some((response.rect, response.hover_pos()?)));
+    memory.set_status(
+        shown,
+        hovered.map(|(rect, pointer)| {
+            canvas::CellMap::new(rect, pixels_per_point, &shown).to_image(pointer)
+        }),
+    );
+    own_ui(ui, own, key, shown, view, memory);
+    if let Some(rect) = other {
+        grid_cell::other_ui(ui.painter(), rect, key, shown, view, memory);
     }
-    memory.note_seen(view, key, rect.width(), out);
+    for rect in std::iter::once(own).chain(other) {
+        wipe::grip_ui(ui.painter(), rect, &shown, view, memory);
+        let is_pair = other.is_some() || view.look.has_values;
+        if let (Some(point), true) = (memory.marked_point(view), is_pair) {
+            canvas::paint_cursor_mark(ui.painter(), rect, &shown, point);
+        }
+    }
+    if let (Some((at, pointer)), true) = (hovered, view.look.has_loupe) {
+        let paint = if at == own {
+            cell_look::paint(view, key, shown, memory)
+        } else {
+            cell_look::paint_other(view, key, shown, memory)
+        };
+        if let (Some(paint), Some(canvas)) = (paint, memory.canvas.as_mut()) {
+            canvas::loupe_ui(ui.ctx(), at, pointer, &paint, canvas);
+        }
+    }
+    memory.note_seen(view, key, own.width(), out);
     // Where an arrow leads is loaded now, so that it stands there in the very next frame.
     for neighbour in view.neighbours() {
         if let Some(paint) = cell_look::paint(view, &neighbour, shown, memory)
             && let Some(canvas) = memory.canvas.as_mut()
         {
-            canvas::preload_cell(pixels_per_point, rect, &paint, canvas);
+            canvas::preload_cell(pixels_per_point, own, &paint, canvas);
+        }
+        if other.is_some()
+            && let Some(paint) = cell_look::paint_other(view, &neighbour, shown, memory)
+            && let Some(canvas) = memory.canvas.as_mut()
+        {
+            canvas::preload_cell(pixels_per_point, own, &paint, canvas);
         }
     }
     let title = if view.is_reference_held {
@@ -88,26 +93,90 @@ pub fn full_screen_ui(
         15.0,
         Color32::WHITE,
     );
-    if response.double_clicked() {
+    if let (Some(rect), Some(second)) = (other, &view.other) {
+        for (rect, text) in [
+            (own, format!("A  {}", view.run.run_id)),
+            (rect, format!("B  {}", second.run.run_id)),
+        ] {
+            theme::outlined_text(
+                ui.painter(),
+                rect.right_top() + vec2(-10.0, 8.0),
+                Align2::RIGHT_TOP,
+                &text,
+                13.0,
+                Color32::WHITE,
+            );
+        }
+    }
+    if response.double_clicked() || other_response.is_some_and(|it| it.double_clicked()) {
         out.push(Msg::Command(Command::Back));
     }
-    if view.is_cycling {
-        cycle(ui, memory, out, view);
+    if view.cycle.is_on {
+        cycle_bar::tick(ui, view, memory, out);
     }
 }
 
-/// Goes on to the next column every 0.7 seconds, and from the last back to the first.
-fn cycle(ui: &egui::Ui, memory: &mut UiMemory, out: &mut Vec<Msg>, view: &RunView) {
-    const SECS_PER_CELL: f64 = 0.7;
-    let now = ui.input(|input| input.time);
-    if now - memory.cycled_at >= SECS_PER_CELL {
-        memory.cycled_at = now;
-        if let Some(next) = view.next_in_cycle() {
-            out.push(Msg::Select(next));
-        }
+/// Takes what is done with the pointer on one of the pictures.
+fn place_ui(
+    ui: &egui::Ui,
+    rect: egui::Rect,
+    key: &CellKey,
+    is_other: bool,
+    view: &RunView,
+    memory: &mut UiMemory,
+    out: &mut Vec<Msg>,
+) -> egui::Response {
+    let (image, label) = if is_other {
+        let label = cell_look::other_label(view, key);
+        (memory.other_image_of(view, key), label)
+    } else {
+        let label = cell_look::accessible_label(view, key);
+        (memory.image_of(view, key), label)
+    };
+    let status = match (image, &memory.canvas) {
+        (Some(image), Some(canvas)) => canvas.status(image),
+        _ => ImageStatus::Waiting,
+    };
+    let id = ui.scope_id().with(("full screen", is_other));
+    let label = format!("full screen: {label}");
+    let response = canvas::cell_response(ui, id, rect, &label, !is_other, status);
+    if wipe::drag_response(ui, &response, view, memory, out) {
+        return response;
     }
-    ui.ctx()
-        .request_repaint_after(std::time::Duration::from_millis(100));
+    if !is_other {
+        super::marking::mark_response(ui, &response, key, view, memory, out);
+    }
+    if memory.drawing.is_none() {
+        canvas::navigate(&mut memory.framing, &response, memory.size_in_image, true);
+    }
+    response
+}
+
+fn own_ui(
+    ui: &egui::Ui,
+    rect: egui::Rect,
+    key: &CellKey,
+    shown: canvas::View,
+    view: &RunView,
+    memory: &mut UiMemory,
+) {
+    match view.run.cells.get(key) {
+        Some(CellState::Done(_)) => {
+            if let Some(paint) = cell_look::paint(view, key, shown, memory)
+                && let Some(canvas) = memory.canvas.as_mut()
+            {
+                canvas::paint_cell(ui.painter(), rect, &paint, canvas);
+                let map = canvas::CellMap::new(rect, ui.pixels_per_point(), &shown);
+                verdicts::paint_verdict_line(ui.painter(), rect, key, view);
+                verdicts::paint_marks(ui.painter(), rect, key, view, &map);
+            }
+        }
+        Some(CellState::Failed { error, .. }) => say(ui, rect, &format!("failed: {error}")),
+        Some(CellState::Unreadable { reason }) => {
+            say(ui, rect, &format!("cannot be read: {reason}"));
+        }
+        Some(CellState::Missing) | None => say(ui, rect, "not run"),
+    }
 }
 
 fn say(ui: &egui::Ui, rect: egui::Rect, text: &str) {

@@ -131,6 +131,8 @@ pub fn collect(ctx: &egui::Context, state: &AppState, is_blind: bool, out: &mut 
                 | Command::Up
                 | Command::Down
                 | Command::DilateBy(_)
+                | Command::PanBy(..)
+                | Command::WipeBy(_)
                 | Command::ZoomIn
                 | Command::ZoomOut
         );

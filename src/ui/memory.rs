@@ -1,12 +1,15 @@
 //! What drawing keeps between frames and nobody else needs: textures, the shared view, typed text.
 
 use super::canvas::{
-    Canvas, DistanceField, FieldId, Framing, ImageBox, ImageId, ImageSource, ImageStatus, View,
+    Canvas, DistanceField, FieldId, Framing, ImageBox, ImageId, ImageSource, ImageStatus, RawMask,
+    View,
 };
 use super::theme;
 use crate::model::cell::CellKey;
+use crate::model::ids::SessionId;
 use crate::model::run::{CellState, files};
 use crate::state::lab::mask_field::MaskField;
+use crate::state::lab::result::RawPixel;
 use crate::state::look::ViewRequest;
 use crate::state::run_view::RunView;
 use crate::state::{AppState, JudgeMsg, Msg};
@@ -35,6 +38,12 @@ pub struct UiMemory {
     pub mask_field: Option<FieldId>,
     /// The point under the cursor, which all cells mark.
     pub cursor_in_image: Option<[f64; 2]>,
+    /// The point whose values were listed last; kept while the cursor is elsewhere.
+    pub values_at: Option<[f64; 2]>,
+    /// The cell in which the wipe's line is being dragged.
+    pub wipe_drag: Option<egui::Id>,
+    /// Whether the wipe was on at the last frame.
+    pub was_wiping: bool,
     /// Zoom and cursor for the status bar.
     pub status_text: String,
     /// The selection at the last frame, to tell when keys moved it.
@@ -43,8 +52,10 @@ pub struct UiMemory {
     pub palette_text: String,
     /// Where one is in the palette.
     pub palette_index: usize,
-    /// When the flipbook last turned a page by itself, in egui's seconds.
+    /// When a page or cell was last turned by itself, in egui's seconds; 0 while nothing turns.
     pub cycled_at: f64,
+    /// Whether the list of runs to compare with was asked for since its menu was opened.
+    pub has_listed_runs: bool,
     /// Size of a cell of the grid, in physical pixels.
     pub last_cell_px: Option<[f64; 2]>,
     /// Whether the approval's first field has had the focus since it was opened.
@@ -61,6 +72,7 @@ pub struct UiMemory {
     request_seen: Option<u64>,
     applied_theme: Option<(bool, f32)>,
     run_generation: u64,
+    run_session: Option<SessionId>,
     uploaded_field: Option<Arc<MaskField>>,
 }
 
@@ -89,15 +101,19 @@ impl UiMemory {
         if self.size_in_image[0] < 1.0 {
             self.size_in_image = [1024.0, 1024.0];
         }
+        if state.run.as_ref().is_none_or(|view| !view.cycle.is_on) {
+            self.cycled_at = 0.0;
+        }
         let generation = state.run.as_ref().map_or(0, |view| view.generation);
         if generation != self.run_generation {
             self.run_generation = generation;
+            self.take_run(state.run.as_ref());
             self.mask_field = None;
             self.seen.clear();
             self.mask_box = None;
-            self.framing = Framing::Whole;
-            self.request_seen = None;
             self.uploaded_field = None;
+            self.values_at = None;
+            self.was_wiping = false;
         }
         if let Some(field) = state.run.as_ref().and_then(|view| view.mask_field.as_ref()) {
             self.take_mask(field);
@@ -106,6 +122,20 @@ impl UiMemory {
             && let Some(size) = self.known_size(view)
         {
             self.size_in_image = size;
+        }
+    }
+
+    /// Another run is open. Where somebody has zoomed by hand and the session is the same, the view stays;
+    /// otherwise it is the run's own.
+    fn take_run(&mut self, view: Option<&RunView>) {
+        let session = view.and_then(|view| view.run.session.clone());
+        let is_same = session.is_some() && session == self.run_session;
+        self.run_session = session;
+        if is_same && matches!(self.framing, Framing::Free(_)) {
+            self.request_seen = view.map(|view| view.view_request.1);
+        } else {
+            self.framing = Framing::Whole;
+            self.request_seen = None;
         }
     }
 
@@ -162,10 +192,11 @@ impl UiMemory {
             max: corner(found.x + found.width, found.y + found.height),
         });
         if let Some(canvas) = &mut self.canvas {
+            let raw: Vec<RawMask> = field.raw.iter().copied().map(raw_mask).collect();
             let distances = DistanceField {
                 size: field.size,
                 distance_px: &field.distance_px,
-                raw: None,
+                raw: Some(&raw),
             };
             match canvas.set_field(RUN_MASK, &distances) {
                 Ok(()) => self.mask_field = Some(RUN_MASK),
@@ -197,6 +228,18 @@ impl UiMemory {
         }
         let path = view.dir.join(view.run.picture_file(key));
         let revision = view.generation;
+        Some(
+            self.canvas
+                .as_mut()?
+                .image(&ImageSource::File { path, revision }),
+        )
+    }
+
+    /// The picture of the second run's cell that stands beside one of the first.
+    pub fn other_image_of(&mut self, view: &RunView, key: &CellKey) -> Option<ImageId> {
+        let other = view.other.as_ref()?;
+        let path = other.picture_beside(key)?;
+        let revision = other.revision;
         Some(
             self.canvas
                 .as_mut()?
@@ -255,16 +298,51 @@ impl UiMemory {
                         .clamped(size),
                 )
             }
+            ViewRequest::PanBy(tenths) => {
+                // What is listed is again what lies in the middle.
+                self.values_at = None;
+                let by = [0, 1].map(|i| -f64::from(tenths[i]) / 10.0 * cell_px[i]);
+                Framing::Free(now.panned(by).clamped(size))
+            }
         };
         self.request_seen = Some(request.1);
+    }
+
+    /// The point whose values are listed: under the cursor, or where it was last, or in the middle of what
+    /// is shown.
+    pub fn values_point(&self) -> [f64; 2] {
+        self.cursor_in_image.or(self.values_at).unwrap_or_else(|| {
+            let cell_px = self.last_cell_px.unwrap_or([1.0; 2]);
+            self.framing
+                .view(self.size_in_image, cell_px)
+                .center_in_image
+        })
+    }
+
+    /// The point that all cells mark: under the cursor, or the one whose values are listed.
+    pub fn marked_point(&self, view: &RunView) -> Option<[f64; 2]> {
+        if view.look.has_values {
+            Some(self.values_point())
+        } else {
+            self.cursor_in_image
+        }
     }
 
     /// Notes zoom and cursor for the status bar.
     pub fn set_status(&mut self, shown: View, cursor_in_image: Option<[f64; 2]>) {
         self.cursor_in_image = cursor_in_image;
+        self.values_at = cursor_in_image.or(self.values_at);
         let cursor = cursor_in_image.map_or(String::new(), |[x, y]| {
             format!("  ({:.0}, {:.0})", x.floor(), y.floor())
         });
         self.status_text = format!("{}{cursor}", shown.level_text());
+    }
+}
+
+fn raw_mask(pixel: RawPixel) -> RawMask {
+    match pixel {
+        RawPixel::Off => RawMask::Off,
+        RawPixel::On => RawMask::On,
+        RawPixel::Speck => RawMask::Speck,
     }
 }

@@ -3,12 +3,17 @@
 //! A view reads [`AppState`], keeps only what drawing needs in [`UiMemory`], and pushes messages.
 
 mod approve;
+mod axes_bar;
 mod blind;
 pub mod canvas;
 mod cell_look;
 mod compose_page;
+mod cycle_bar;
+mod figures_panel;
 mod full_screen;
 mod grid;
+mod grid_cell;
+mod grid_labels;
 mod grid_layout;
 pub mod help;
 mod inbox_page;
@@ -21,7 +26,11 @@ mod settings_page;
 mod shell;
 mod side_panels;
 pub mod theme;
+mod time_tone;
+mod two_runs_bar;
+mod values_panel;
 mod verdicts;
+mod wipe;
 
 pub use memory::UiMemory;
 

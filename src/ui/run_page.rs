@@ -1,12 +1,15 @@
 //! The Run page: axes and progress above, original and mask to the left, the grid, the inspector.
 
-use super::{UiMemory, blind, full_screen, grid, side_panels, theme, verdicts};
-use crate::model::matrix::{Axis, AxisValue};
+use super::{
+    UiMemory, axes_bar, blind, cell_look, cycle_bar, full_screen, grid, side_panels, theme,
+    time_tone, two_runs_bar, values_panel, verdicts,
+};
+use crate::imaging::difference::Metric;
 use crate::model::run::CellState;
 use crate::state::command::Command;
-use crate::state::look::{Compare, Metric, Overlay, Reference};
-use crate::state::pivot::Pivot;
+use crate::state::look::{Compare, Overlay, Reference};
 use crate::state::run_view::RunView;
+use crate::state::seeing::time_tone::TimeTone;
 use crate::state::{AppState, Msg};
 use eframe::egui;
 
@@ -35,12 +38,26 @@ pub fn run_page_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, o
         return;
     }
     egui::Panel::top("axes").show(ui, |ui| {
-        axes_ui(ui, view, out);
-        ui.horizontal_wrapped(|ui| verdicts::review_bar_ui(ui, view, memory, out));
+        looking_ui(ui, view, out);
+        ui.horizontal_wrapped(|ui| {
+            verdicts::review_bar_ui(ui, view, memory, out);
+            ui.separator();
+            two_runs_bar::menu_ui(ui, state, view, memory, out);
+            tone_menu(ui, view, out);
+        });
+        if let Some(other) = &view.other {
+            two_runs_bar::runs_ui(ui, view, other, out);
+        }
+        if view.cycle.is_on {
+            cycle_bar::cycle_ui(ui, view, out);
+        }
         if view.look.compare != Compare::Plain {
             compare_ui(ui, view, out);
         }
     });
+    if view.look.has_values {
+        values_panel::values_ui(ui, view, memory, out);
+    }
     if !state.is_left_folded {
         egui::Panel::left("originals")
             .default_size(theme::SIDE_PANEL_WIDTH)
@@ -61,54 +78,15 @@ pub fn run_page_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, o
             if view.is_full_screen {
                 full_screen::full_screen_ui(ui, view, memory, out);
             } else {
-                grid::grid_ui(ui, state, view, memory, out);
+                grid::grid_ui(ui, view, memory, out);
             }
         });
 }
 
-fn axis_menu(ui: &mut egui::Ui, label: &str, now: Axis, choose: &mut Option<Axis>) {
-    ui.label(label);
-    let combo = egui::ComboBox::from_id_salt(label)
-        .selected_text(now.label())
-        .show_ui(ui, |ui| {
-            for axis in Axis::ALL {
-                if ui.selectable_label(axis == now, axis.label()).clicked() {
-                    *choose = Some(axis);
-                }
-            }
-        });
-    combo.response.widget_info(|| {
-        egui::WidgetInfo::labeled(
-            egui::Role::ComboBox,
-            true,
-            format!("{label}: {}", now.label()),
-        )
-    });
-}
-
-fn axes_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
-    let mut pivot = view.pivot.clone();
+/// Axes, reference, overlay, and how far the run is.
+fn looking_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
     ui.horizontal_wrapped(|ui| {
-        let (mut rows, mut columns) = (None, None);
-        axis_menu(ui, "rows", pivot.rows, &mut rows);
-        if ui
-            .small_button("⇄")
-            .on_hover_text("Swap rows and columns")
-            .clicked()
-        {
-            rows = Some(pivot.columns);
-        }
-        axis_menu(ui, "columns", pivot.columns, &mut columns);
-        if let Some(axis) = rows {
-            pivot.set_rows(axis, &view.run);
-        }
-        if let Some(axis) = columns {
-            pivot.set_columns(axis, &view.run);
-        }
-        for axis in pivot.page_axes(&view.run) {
-            page_menu(ui, view, &mut pivot, axis);
-        }
-        hidden_menu(ui, view, &mut pivot);
+        axes_bar::axes_ui(ui, view, out);
         ui.separator();
         reference_menu(ui, view, out);
         overlay_menu(ui, view, out);
@@ -121,7 +99,7 @@ fn axes_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
                 .filter(|s| matches!(s, CellState::Failed { .. }))
                 .count();
             if failed > 0 {
-                ui.colored_label(theme::WARNING, format!("{failed} failed"));
+                ui.colored_label(theme::warning(ui), format!("{failed} failed"));
             }
             ui.label(format!("{done} of {all} cells"));
             if done < all
@@ -133,66 +111,33 @@ fn axes_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
             }
         });
     });
-    if pivot != view.pivot {
-        out.push(Msg::SetPivot(Box::new(pivot)));
-    }
 }
 
-fn page_menu(ui: &mut egui::Ui, view: &RunView, pivot: &mut Pivot, axis: Axis) {
-    let Some(now) = pivot.page.get(&axis).cloned() else {
-        return;
-    };
-    ui.label(format!("{}:", axis.label()));
-    let combo = egui::ComboBox::from_id_salt(("page", axis))
-        .selected_text(now.label(&view.run.prompts))
+/// Which time the cells are toned by.
+fn tone_menu(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
+    let mut look = view.look.clone();
+    let combo = egui::ComboBox::from_id_salt("tone")
+        .selected_text(look.tone.label())
         .show_ui(ui, |ui| {
-            for value in view.run.axis_values(axis) {
-                let label = value.label(&view.run.prompts);
-                if ui.selectable_label(value == now, label).clicked() {
-                    pivot.page.insert(axis, value);
-                }
+            for tone in TimeTone::ALL {
+                ui.selectable_value(&mut look.tone, tone, tone.label());
             }
         });
     combo.response.widget_info(|| {
-        egui::WidgetInfo::labeled(egui::Role::ComboBox, true, format!("page {}", axis.label()))
+        let label = format!("tone by: {}", look.tone.label());
+        egui::WidgetInfo::labeled(egui::Role::ComboBox, true, label)
     });
-}
-
-fn hidden_menu(ui: &mut egui::Ui, view: &RunView, pivot: &mut Pivot) {
-    let title = if pivot.hidden.is_empty() {
-        "Show".to_owned()
-    } else {
-        format!("Show ({} hidden)", pivot.hidden.len())
-    };
-    ui.menu_button(title, |ui| {
-        for axis in [pivot.rows, pivot.columns] {
-            ui.strong(axis.label());
-            for value in view.run.axis_values(axis) {
-                let mut is_shown = !pivot.hidden.contains(&value);
-                let label = value.label(&view.run.prompts);
-                if ui.checkbox(&mut is_shown, label).changed() {
-                    set_hidden(pivot, value, !is_shown);
-                }
-            }
-        }
-        if ui.button("Show all").clicked() {
-            pivot.hidden.clear();
-        }
-    });
-}
-
-fn set_hidden(pivot: &mut Pivot, value: AxisValue, is_hidden: bool) {
-    if is_hidden {
-        pivot.hidden.insert(value);
-    } else {
-        pivot.hidden.remove(&value);
+    if look != view.look {
+        out.push(Msg::SetLook(Box::new(look)));
     }
+    time_tone::legend_ui(ui, view);
 }
 
 fn reference_menu(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
     let now = match &view.look.reference {
         Reference::Original => "original".to_owned(),
         Reference::Cell(key) => view.run.cell_name(key),
+        Reference::OtherRun => "same cell of B".to_owned(),
     };
     ui.label("reference");
     let mut look = view.look.clone();
@@ -204,6 +149,12 @@ fn reference_menu(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
                 .clicked()
             {
                 look.reference = Reference::Original;
+            }
+            if view.other.is_some() {
+                let is_now = look.reference == Reference::OtherRun;
+                if ui.selectable_label(is_now, "same cell of B").clicked() {
+                    look.reference = Reference::OtherRun;
+                }
             }
             for key in view.grid.order() {
                 let is_now = look.reference == Reference::Cell(key.clone());
@@ -259,6 +210,10 @@ fn compare_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
         } else {
             "Difference"
         });
+        ui.label(match look.compare {
+            Compare::Wipe => format!("left of the line: {}", cell_look::reference_label(view)),
+            _ => format!("from {}", cell_look::reference_label(view)),
+        });
         if look.compare == Compare::Wipe {
             ui.add(
                 egui::Slider::new(&mut look.wipe, 0.0..=1.0)
@@ -275,11 +230,7 @@ fn compare_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
                     .text("gain")
                     .suffix(" ×"),
             );
-            let unit = if look.metric == Metric::DeltaE2000 {
-                " ΔE"
-            } else {
-                " levels"
-            };
+            let unit = format!(" {}", look.metric.unit());
             ui.add(
                 egui::Slider::new(&mut look.threshold, 0.0..=32.0)
                     .text("threshold")

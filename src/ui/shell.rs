@@ -6,6 +6,7 @@ use crate::state::compose::duration_label;
 use crate::state::lab::LabMsg;
 use crate::state::lab::rerun::{self, RerunScope};
 use crate::state::run_view::RunView;
+use crate::state::seeing;
 use crate::state::{AppState, Msg, Page};
 use eframe::egui;
 
@@ -46,14 +47,14 @@ pub fn tab_bar_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
                     out.push(Msg::Command(Command::Help));
                 }
                 for menu in Menu::ALL.into_iter().rev() {
-                    menu_ui(ui, menu, out);
+                    menu_ui(ui, menu, state, out);
                 }
             });
         });
     });
 }
 
-fn menu_ui(ui: &mut egui::Ui, menu: Menu, out: &mut Vec<Msg>) {
+fn menu_ui(ui: &mut egui::Ui, menu: Menu, state: &AppState, out: &mut Vec<Msg>) {
     ui.menu_button(menu.title(), |ui| {
         egui::ScrollArea::vertical()
             .max_height(560.0)
@@ -68,9 +69,14 @@ fn menu_ui(ui: &mut egui::Ui, menu: Menu, out: &mut Vec<Msg>) {
                         .map(ToString::to_string)
                         .unwrap_or_default();
                     let button = egui::Button::new(info.name).shortcut_text(keys);
-                    let response = ui.add(button);
+                    let why_not = seeing::why_not(state, info.command);
+                    let is_enabled = why_not.is_none();
+                    let mut response = ui.add_enabled(is_enabled, button);
+                    if let Some(reason) = why_not {
+                        response = response.on_disabled_hover_text(reason);
+                    }
                     response.widget_info(|| {
-                        egui::WidgetInfo::labeled(egui::Role::Button, true, info.name)
+                        egui::WidgetInfo::labeled(egui::Role::Button, is_enabled, info.name)
                     });
                     if response.clicked() {
                         out.push(Msg::Command(info.command));
@@ -94,10 +100,11 @@ pub fn status_bar_ui(
                 ui.monospace(zoom_and_cursor);
                 ui.separator();
                 ui.label(format!("overlay: {}", view.look.overlay.label()));
+                theme::overlay_legend_ui(ui, view.look.overlay);
                 dilation_ui(ui, view, out);
                 if view.look.exposure_stops != 0.0 {
                     ui.colored_label(
-                        theme::WARNING,
+                        theme::warning(ui),
                         format!(
                             "exposure {:+.1} stops, for looking only",
                             view.look.exposure_stops
@@ -108,7 +115,7 @@ pub fn status_bar_ui(
                 if warnings > 0 {
                     let text =
                         format!("{warnings} warning{}", if warnings == 1 { "" } else { "s" });
-                    ui.colored_label(theme::WARNING, text)
+                    ui.colored_label(theme::warning(ui), text)
                         .on_hover_text(view.run.warnings.join("\n"));
                 }
             }
@@ -155,7 +162,10 @@ fn dilation_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
         return;
     };
     let shown_px = view.look.dilate_px.unwrap_or_default();
-    ui.colored_label(theme::WARNING, format!("showing {shown_px} px, {made_at}"));
+    ui.colored_label(
+        theme::warning(ui),
+        format!("showing {shown_px} px, {made_at}"),
+    );
     for (name, scope) in [
         ("Re-run this cell", RerunScope::Selected),
         ("Re-run these cells", RerunScope::Shown),

@@ -1,7 +1,7 @@
 //! Beside the grid: the original and the mask to the left, what is known of the selected cell to the right.
 
 use super::canvas::{self, CellPaint, Framing, ImageId};
-use super::{UiMemory, cell_look, theme, verdicts};
+use super::{UiMemory, cell_look, figures_panel, theme, verdicts};
 use crate::model::cell::Baseline;
 use crate::model::run::{CellState, MatmulPath, Origin};
 use crate::state::command::Command;
@@ -25,8 +25,9 @@ pub fn originals_ui(
         } else {
             let original = memory.original_of(view);
             let mask = memory.mask_of(view);
-            pinned_ui(ui, memory, "Original", original);
-            pinned_ui(ui, memory, "Mask", mask);
+            let marked = memory.marked_point(view);
+            pinned_ui(ui, memory, "Original", original, marked);
+            pinned_ui(ui, memory, "Mask", mask, marked);
         }
         if !view.run.expected.is_empty() {
             ui.add_space(6.0);
@@ -45,13 +46,19 @@ pub fn originals_ui(
             ui.strong("Made on");
             ui.label(environment.label());
             if !environment.is_production_gpu() {
-                ui.colored_label(theme::WARNING, "not production's GPU (NVIDIA L4): timings are not production's");
+                ui.colored_label(theme::warning(ui), "not production's GPU (NVIDIA L4): timings are not production's");
             }
         }
     });
 }
 
-fn pinned_ui(ui: &mut egui::Ui, memory: &mut UiMemory, title: &str, image: Option<ImageId>) {
+fn pinned_ui(
+    ui: &mut egui::Ui,
+    memory: &mut UiMemory,
+    title: &str,
+    image: Option<ImageId>,
+    marked: Option<[f64; 2]>,
+) {
     ui.strong(title);
     let aspect = (memory.size_in_image[1] / memory.size_in_image[0].max(1.0)) as f32;
     let width = ui.available_width();
@@ -77,8 +84,8 @@ fn pinned_ui(ui: &mut egui::Ui, memory: &mut UiMemory, title: &str, image: Optio
     if canvas.has_gpu() {
         canvas::paint_cell(ui.painter(), rect, &paint, canvas);
     }
-    if let Some(cursor) = memory.cursor_in_image {
-        canvas::paint_cursor_mark(ui.painter(), rect, &view, cursor);
+    if let Some(point) = marked {
+        canvas::paint_cursor_mark(ui.painter(), rect, &view, point);
     }
 }
 
@@ -119,11 +126,11 @@ pub fn inspector_ui(
         match view.run.cells.get(key) {
             Some(CellState::Done(done)) => known_ui(ui, view, done),
             Some(CellState::Failed { error, .. }) => {
-                ui.colored_label(theme::WARNING, "failed");
+                ui.colored_label(theme::warning(ui), "failed");
                 ui.add(egui::Label::new(error).wrap().selectable(true));
             }
             Some(CellState::Unreadable { reason }) => {
-                ui.colored_label(theme::WARNING, "cannot be read");
+                ui.colored_label(theme::warning(ui), "cannot be read");
                 ui.add(egui::Label::new(reason).wrap().selectable(true));
             }
             Some(CellState::Missing) | None => {
@@ -132,6 +139,11 @@ pub fn inspector_ui(
         }
         if matches!(view.run.cells.get(key), Some(CellState::Done(_))) {
             ui.separator();
+            figures_panel::figures_ui(ui, view);
+            ui.separator();
+            if let Some(other) = &view.other {
+                ui.weak(format!("About this run (A), not {}", other.run.run_id));
+            }
             verdicts::verdict_ui(ui, view, key, memory, out);
         }
         ui.add_space(8.0);
@@ -205,7 +217,7 @@ fn known_ui(ui: &mut egui::Ui, view: &RunView, done: &crate::model::run::DoneCel
         && (f64::from(shown) - made.value()).abs() > 1e-6
     {
         ui.colored_label(
-            theme::WARNING,
+            theme::warning(ui),
             format!("the overlay shows {shown} px; made at {made} px"),
         );
     }

@@ -1,11 +1,24 @@
 //! Colours and spacings, named in one place. Surroundings of pictures are neutral grey in both themes.
 
+use crate::state::look::Overlay;
 use eframe::egui::{self, Color32, Stroke};
 
 /// The one accent: selection, progress, links.
 pub const ACCENT: Color32 = Color32::from_rgb(0x4a, 0x9e, 0xff);
 /// Warnings only.
 pub const WARNING: Color32 = Color32::from_rgb(0xe8, 0x9b, 0x2c);
+/// Warnings only, on a light panel.
+const WARNING_ON_LIGHT: Color32 = Color32::from_rgb(0x9a, 0x52, 0x00);
+
+/// The colour of a warning that stands on a panel.
+pub fn warning(ui: &egui::Ui) -> Color32 {
+    if ui.visuals().dark_mode {
+        WARNING
+    } else {
+        WARNING_ON_LIGHT
+    }
+}
+
 /// What passed.
 pub const PASS: Color32 = Color32::from_rgb(0x4c, 0xb0, 0x6a);
 /// What was rejected.
@@ -48,6 +61,10 @@ pub fn apply(ctx: &egui::Context, is_light: bool) {
                 Color32::BLACK
             },
         );
+        // Plain text is read all day: egui's own grey is too faint for it, and fainter text fainter still.
+        let ink = Color32::from_gray(if visuals.dark_mode { 0xcc } else { 0x28 });
+        visuals.widgets.noninteractive.fg_stroke.color = ink;
+        visuals.weak_text_alpha = 0.75;
         visuals.hyperlink_color = ACCENT;
         visuals.warn_fg_color = WARNING;
         visuals.error_fg_color = WARNING;
@@ -99,6 +116,25 @@ pub fn outlined_line(
         painter.galley(at, edge.clone(), Color32::BLACK);
     }
     painter.galley(pos_in_ui, galley(colour), colour);
+}
+
+/// Colours of what clean-up and growing change of a mask; the same as in `canvas.wgsl`.
+const CHANGES: [(&str, Color32); 3] = [
+    ("gained", Color32::from_rgb(26, 217, 77)),
+    ("lost", Color32::from_rgb(255, 77, 26)),
+    ("specks", Color32::from_rgb(191, 102, 255)),
+];
+
+/// What an overlay's colours mean, where it has several.
+pub fn overlay_legend_ui(ui: &mut egui::Ui, overlay: Overlay) {
+    if overlay != Overlay::Change {
+        return;
+    }
+    for (name, colour) in CHANGES {
+        let (rect, _) = ui.allocate_exact_size(egui::vec2(11.0, 11.0), egui::Sense::hover());
+        ui.painter().rect_filled(rect, 1.0, colour);
+        ui.label(name);
+    }
 }
 
 /// Draws what egui's own font lacks: stars, arrows, check marks, other scripts. Licence beside the file.

@@ -60,6 +60,14 @@ impl Picture {
         self.rgba8[i..i + 4].try_into().unwrap()
     }
 
+    /// Without alpha, as `imaging` takes it.
+    pub fn rgb(&self) -> image::RgbImage {
+        image::RgbImage::from_fn(self.width, self.height, |x, y| {
+            let [r, g, b, _] = self.at(x, y);
+            image::Rgb([r, g, b])
+        })
+    }
+
     /// The texel under a point, as floor puts it.
     pub fn texel(&self, pos: [f64; 2]) -> [u8; 4] {
         self.at(pos[0].floor() as u32, pos[1].floor() as u32)

@@ -1,15 +1,14 @@
 //! Pictures of every mode for people to look at: written to the folder `FILL_AUDIT_PICTURES`, if set.
 
 use eframe::egui::{Rect, pos2, vec2};
+use fill_audit::imaging::difference::Metric;
+use fill_audit::imaging::mask::{BinaryMask, DistanceField as Distances};
 use fill_audit::ui::canvas::{
-    CellPaint, Channel, DistanceField, FieldId, Framing, ImageBox, ImageSource, Metric, Mode,
-    Overlay, RawMask, cell_px, loupe_ui, outlined_text, paint_cursor_mark,
+    CellPaint, Channel, DistanceField, FieldId, Framing, ImageBox, ImageSource, Mode, Overlay,
+    RawMask, cell_px, loupe_ui, outlined_text, paint_cursor_mark,
 };
 
-use super::{
-    formulas::distances,
-    page::{Cell, Picture, drawn, page},
-};
+use super::page::{Cell, Picture, drawn, page};
 
 const FIELD: FieldId = FieldId(1);
 const SIZE: [u32; 2] = [256, 192];
@@ -39,7 +38,7 @@ fn field() -> (Vec<f32>, Vec<RawMask>) {
     let is_raw = |x: u32, y: u32| (58..152).contains(&x) && (78..92).contains(&(y + x / 10));
     let is_speck = |x: u32, y: u32| (200..204).contains(&x) && (40..43).contains(&y);
     let pixels = || (0..SIZE[1]).flat_map(|y| (0..SIZE[0]).map(move |x| (x, y)));
-    let clean: Vec<bool> = pixels().map(|(x, y)| is_raw(x, y) && x < 148).collect();
+    let clean = BinaryMask::from_fn(SIZE[0], SIZE[1], |x, y| is_raw(x, y) && x < 148);
     let raw = pixels()
         .map(|(x, y)| match (is_raw(x, y), is_speck(x, y)) {
             (true, _) => RawMask::On,
@@ -47,7 +46,7 @@ fn field() -> (Vec<f32>, Vec<RawMask>) {
             _ => RawMask::Off,
         })
         .collect();
-    (distances(SIZE[0], SIZE[1], &clean), raw)
+    (Distances::to_white(&clean).distance_f32(), raw)
 }
 
 type Change = fn(&mut CellPaint);

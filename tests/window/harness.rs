@@ -124,9 +124,19 @@ impl Desk {
 
     /// The application with pictures.
     pub fn rendered(&self, size: egui::Vec2) -> Harness<'static, FillAuditApp> {
+        self.rendered_at(size, 1.0)
+    }
+
+    /// The same on a scaled display: `size` is in points.
+    pub fn rendered_at(
+        &self,
+        size: egui::Vec2,
+        pixels_per_point: f32,
+    ) -> Harness<'static, FillAuditApp> {
         let (run, services) = (self.run.clone(), self.services());
         let mut harness = Harness::builder()
             .with_size(size)
+            .with_pixels_per_point(pixels_per_point)
             .wgpu()
             .build_eframe(|cc| FillAuditApp::new(cc, Some(run), services));
         settle(&mut harness);
@@ -186,14 +196,25 @@ pub fn settle(harness: &mut Harness<'static, FillAuditApp>) {
     );
 }
 
+/// What is drawn now. A software driver on a busy machine may need longer than the harness waits for one
+/// submission: the same frame is then asked for again.
+pub fn drawn(harness: &mut Harness<'static, FillAuditApp>) -> image::RgbaImage {
+    let limit = Instant::now() + Duration::from_secs(180);
+    loop {
+        match harness.render() {
+            Ok(picture) => return picture,
+            Err(error) => assert!(
+                error.contains("timed out") && Instant::now() < limit,
+                "not rendered: {error}"
+            ),
+        }
+    }
+}
+
 /// Writes a picture where `FILL_AUDIT_PICTURES` says, for a person to look at.
 pub fn keep_picture(harness: &mut Harness<'static, FillAuditApp>, name: &str) {
     if let Some(folder) = std::env::var_os("FILL_AUDIT_PICTURES") {
         let path = PathBuf::from(folder).join(format!("{name}.png"));
-        harness
-            .render()
-            .expect("rendered")
-            .save(&path)
-            .expect("written");
+        drawn(harness).save(&path).expect("written");
     }
 }

@@ -116,7 +116,7 @@ fn press(harness: &mut Window, pos: Pos2, pressed: bool) {
 }
 
 /// Presses at the first point, moves through the others, lets go at the last.
-fn drag(harness: &mut Window, points: &[Pos2]) {
+pub fn drag(harness: &mut Window, points: &[Pos2]) {
     harness.hover_at(points[0]);
     harness.step();
     press(harness, points[0], true);

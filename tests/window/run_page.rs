@@ -1,7 +1,7 @@
 //! The Run page: the grid, moving through it, one cell alone.
 
-use super::harness::{Desk, keep_picture, selected};
-use eframe::egui::{Key, Modifiers, vec2};
+use super::harness::{Desk, selected};
+use eframe::egui::{Key, Modifiers};
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
 use fill_audit::model::matrix::Axis;
 use fill_audit::state::look::{Compare, Reference};
@@ -105,23 +105,4 @@ fn help_and_palette_know_every_command() {
     harness.run_steps(3);
     assert_eq!(super::harness::view(&harness).pivot.rows, Axis::Guidance);
     assert!(!harness.state().state().is_palette_open);
-}
-
-#[test]
-fn pictures_of_the_run_page() {
-    for (name, size) in [
-        ("run_1280", vec2(1280.0, 800.0)),
-        ("run_3840", vec2(3840.0, 2160.0)),
-    ] {
-        let desk = Desk::new();
-        let mut harness = desk.rendered(size);
-        keep_picture(&mut harness, name);
-        harness.key_press(Key::D);
-        super::harness::settle(&mut harness);
-        keep_picture(&mut harness, &format!("{name}_difference"));
-        harness.key_press(Key::Escape);
-        harness.key_press(Key::Enter);
-        super::harness::settle(&mut harness);
-        keep_picture(&mut harness, &format!("{name}_full"));
-    }
 }

@@ -1,7 +1,8 @@
 //! The mask of an open run as the canvas needs it: distances to the cleaned mask over the whole picture.
 
-use crate::imaging::mask::binary;
-use crate::imaging::mask::{DistanceField, ProcessedMask, process};
+use super::result::RawPixel;
+use crate::imaging::mask::components::despeck;
+use crate::imaging::mask::{BinaryMask, DistanceField, ProcessedMask, binary, process};
 use crate::imaging::resize::resize_area;
 use crate::imaging::{GrayImage, ImagingError};
 use crate::model::mask_recipe::MaskRecipe;
@@ -19,6 +20,8 @@ pub struct MaskField {
     /// For each texel, row by row: pixels at inference size to the nearest pixel of the cleaned mask;
     /// 0 on it, infinite outside what the model was given.
     pub distance_px: Vec<f32>,
+    /// For each texel: what it was before clean-up.
+    pub raw: Vec<RawPixel>,
     /// The box of the grown mask in pixels of the original; all of what the model was given if the mask
     /// is empty.
     pub mask_box: PixelBox,
@@ -56,14 +59,31 @@ impl MaskField {
         let field = DistanceField::to_white(&mask.cleaned);
         let layout = Layout::new(inference_size, region, raw.dimensions());
         let distance_px = layout.lay(&field.distance_f32(), f32::INFINITY);
+        let raw = raw_pixels(&mask.raw, &despeck(&mask.raw, recipe.min_component_px));
+        let raw = layout.lay(&raw, RawPixel::Off);
         let scale = f64::from(region.width) / f64::from(inference_size.0.max(1));
         Ok(Self {
             size: layout.size,
             distance_px,
+            raw,
             mask_box: mask_box(&mask, region, inference_size),
             original_px_per_inference_px: scale,
         })
     }
+}
+
+/// What each pixel was before clean-up: `kept` is the raw mask without the components that are dropped
+/// for their size.
+fn raw_pixels(raw: &BinaryMask, kept: &BinaryMask) -> Vec<RawPixel> {
+    let (width, height) = raw.size();
+    (0..height)
+        .flat_map(|y| (0..width).map(move |x| (x, y)))
+        .map(|(x, y)| match (raw.is_white(x, y), kept.is_white(x, y)) {
+            (false, _) => RawPixel::Off,
+            (true, true) => RawPixel::On,
+            (true, false) => RawPixel::Speck,
+        })
+        .collect()
 }
 
 /// The same box in the type of the pixels' functions.
@@ -213,6 +233,26 @@ mod tests {
                 0
             }])
         })
+    }
+
+    #[test]
+    fn what_clean_up_drops_is_told_from_what_it_keeps() {
+        let mut raw = square(128, 40, 80);
+        for (x, y) in [(2, 2), (3, 2), (2, 3), (3, 3)] {
+            raw.put_pixel(x, y, Luma([255]));
+        }
+        let region = PixelBox {
+            x: 0,
+            y: 0,
+            width: 128,
+            height: 128,
+        };
+        let field = MaskField::new(&raw, &RECIPE(), region, (64, 64)).unwrap();
+        let at = |x: usize, y: usize| field.raw[y * 64 + x];
+        assert_eq!(
+            [at(30, 30), at(1, 1), at(60, 60)],
+            [RawPixel::On, RawPixel::Speck, RawPixel::Off]
+        );
     }
 
     fn at(field: &MaskField, x: u32, y: u32) -> f32 {

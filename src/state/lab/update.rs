@@ -352,6 +352,7 @@ pub fn on_command(state: &mut AppState, command: Command) -> Option<Vec<Effect>>
         Command::ActualSize => view.ask(ViewRequest::ActualSize),
         Command::ZoomIn => view.ask(ViewRequest::ZoomBy(1.25)),
         Command::ZoomOut => view.ask(ViewRequest::ZoomBy(0.8)),
+        Command::PanBy(across, down) => view.ask(ViewRequest::PanBy([across, down].map(f32::from))),
         _ => return None,
     }
     Some(Vec::new())

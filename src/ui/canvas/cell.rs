@@ -14,7 +14,7 @@ use eframe::{
 use super::{
     Canvas, ImageStatus,
     gpu::CellCallback,
-    paint::{CellPaint, pieces},
+    paint::{CellPaint, Mode, pieces},
     texture_store::Priority,
     view::{CellMap, Framing, MAX_ZOOM, View},
 };
@@ -90,10 +90,18 @@ pub fn paint_cell(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &mut
     let size_in_image = canvas.size_in_image(paint);
     let map = CellMap::new(rect, painter.pixels_per_point(), &paint.view);
     let store = &mut canvas.store;
-    let base = store.patches(paint.image, size_in_image, &map, Priority::Visible);
-    let second = reference
+    let mut base = store.patches(paint.image, size_in_image, &map, Priority::Visible);
+    let mut second = reference
         .map(|id| store.patches(id, size_in_image, &map, Priority::Visible))
         .unwrap_or_default();
+    if let (Mode::Difference { .. }, Some(reference), [one], [two]) =
+        (paint.mode, reference, base.as_slice(), second.as_slice())
+        && one.is_final != two.is_final
+        && let Some(one) = store.thumbnail(paint.image, size_in_image)
+        && let Some(two) = store.thumbnail(reference, size_in_image)
+    {
+        (base, second) = (vec![one], vec![two]);
+    }
     let field = paint
         .mask
         .and_then(|id| store.field(id))

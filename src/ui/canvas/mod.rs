@@ -64,7 +64,7 @@ pub use self::{
         paint_cell, paint_cursor_mark, preload_cell,
     },
     loader::{Decode, ImageSource, MAX_DECODE_BYTES, MAX_SIDE_PX, decode_with_image_crate},
-    paint::{CellPaint, Channel, Metric, Mode, Overlay},
+    paint::{CellPaint, Channel, Mode, Overlay},
     pixels::{Badge, DecodedImage, Level, THUMBNAIL_PX},
     texture_store::{DistanceField, FieldId, ImageId, ImageStatus, MemoryUse, RawMask},
     view::{BOX_MARGIN, CellMap, Framing, ImageBox, MAX_ZOOM, MIN_ZOOM, View},

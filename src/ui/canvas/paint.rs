@@ -1,27 +1,14 @@
 //! What a cell shows, and the numbers that the shader needs for it.
 //!
 //! Pure: from a [`CellPaint`], a [`CellMap`] and the textures at hand it makes the pieces to draw. The
-//! formulas behind each mode stand in `canvas.wgsl`; `tests/canvas.rs` holds them against plain ones.
+//! formulas behind each mode stand in `canvas.wgsl`; `tests/canvas.rs` holds them against `imaging`'s.
 
 use super::{
     gpu::{GpuTexture, Piece, PieceUniform},
     texture_store::{FieldId, ImageId},
     view::{CellMap, ImageBox, View},
 };
-
-/// What is measured between a picture and its reference.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Metric {
-    /// `0.5 + gain / 2 * (picture - reference)` per channel: grey where nothing differs.
-    Signed,
-    /// `gain * |picture - reference|` per channel.
-    #[default]
-    Absolute,
-    /// `gain * |luma(picture) - luma(reference)|` as grey; Rec. 709 weights on encoded values.
-    Luma,
-    /// `gain * ΔE2000 / 100` as grey.
-    DeltaE2000,
-}
+use crate::imaging::difference::Metric;
 
 /// What a cell shows of its picture.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]

@@ -298,6 +298,14 @@ impl TextureStore {
         self.has_more || !self.uploads.is_empty()
     }
 
+    /// The thumbnail of a picture over all of image space. Two pictures that are compared are drawn from
+    /// the same kind of texture: a thumbnail and a mip level are not averaged alike, and would differ where
+    /// the pictures do not.
+    pub fn thumbnail(&self, id: ImageId, size_in_image: [f64; 2]) -> Option<Patch> {
+        let texture = self.entries.get(id.0 as usize)?.thumbnail.as_ref()?;
+        Some(Patch::whole(texture.clone(), size_in_image, false))
+    }
+
     /// The textures that cover what a cell shows of a picture, best first available, and marks them as
     /// wanted. Empty until anything is there.
     pub fn patches(

@@ -482,5 +482,9 @@ fn answer_request(
             let closer = now.zoomed_about(about, now.zoom * f64::from(factor));
             Framing::Free(closer.clamped(size_in_image))
         }
+        ViewRequest::PanBy(tenths) => {
+            let by = [0, 1].map(|i| -f64::from(tenths[i]) / 10.0 * cell_px[i]);
+            Framing::Free(now.panned(by).clamped(size_in_image))
+        }
     };
 }
