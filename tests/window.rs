@@ -2,6 +2,8 @@
 
 mod window {
     mod approving;
+    mod bucket;
+    mod bucket_store;
     mod composing;
     mod crash;
     pub mod harness;

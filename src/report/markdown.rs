@@ -22,6 +22,8 @@ pub const RECOMMENDED: &str = "Recommended Settings for Phase 1";
 pub struct ReportParts<'a> {
     /// Addresses of pictures by cell, where they are not files beside the report.
     pub links: BTreeMap<CellKey, String>,
+    /// Which kind of addresses these are, and until when they work.
+    pub links_note: Option<&'a str>,
     /// The section on the review, with its heading.
     pub review: Option<&'a str>,
     /// The text of the section on the recommended settings, without its heading.
@@ -37,6 +39,9 @@ pub fn render(run: &Run, parts: &ReportParts<'_>) -> String {
         inputs(&mut text, run, document);
     }
     results(&mut text, run, &parts.links);
+    if let Some(note) = parts.links_note {
+        let _ = write!(text, "\n{}\n", one_line(note));
+    }
     by_quant(&mut text, run);
     acceleration(&mut text, run);
     if let Some(review) = parts.review {

@@ -11,7 +11,8 @@ use crate::model::mask_recipe::MaskRecipe;
 use crate::model::matrix::Axis;
 use crate::model::review::failure::FailureTypes;
 use crate::model::review::select::{self, SortBy};
-use crate::model::run::{CellState, Run};
+use crate::model::run::{CellState, Run, files};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -87,6 +88,10 @@ pub struct RunView {
     pub mask_field: Option<Arc<MaskField>>,
     /// A recipe that the lab handed over, for cells that are run again.
     pub lab_recipe: Option<MaskRecipe>,
+    /// Files that are in the bucket and not here yet.
+    pub lacking: BTreeSet<String>,
+    /// How often a file was replaced since the run was opened; its picture is then read again.
+    pub revisions: BTreeMap<String, u64>,
 }
 
 impl RunView {
@@ -126,6 +131,8 @@ impl RunView {
             generation,
             mask_field: None,
             lab_recipe: None,
+            lacking: BTreeSet::new(),
+            revisions: BTreeMap::new(),
         }
     }
 
@@ -263,6 +270,15 @@ impl RunView {
             .collect();
         all.dedup();
         all
+    }
+
+    /// Whether a cell has pictures in the bucket that are not here yet.
+    pub fn lacks(&self, key: &CellKey) -> bool {
+        !self.lacking.is_empty()
+            && (self.lacking.contains(&self.run.picture_file(key))
+                || self
+                    .lacking
+                    .contains(&files::fill(&self.run.cell_name(key))))
     }
 
     /// The selected cell's state.

@@ -4,9 +4,9 @@ use super::command::Command;
 use super::lab::{self, LabMsg};
 use super::look::{self, Channel, Compare, Metric, Overlay, Reference, ViewRequest};
 use super::run_view::RunView;
-use super::{AppState, Effect, Event, FolderFor, Msg, Page, approving, update_judging};
+use super::{AppState, Effect, Event, FolderFor, Msg, Page, approving, bucket, update_judging};
 use crate::model::ids::ReviewerId;
-use crate::model::run::RunDocument;
+use crate::model::run::{RunDocument, files};
 use std::path::PathBuf;
 
 /// How the message begins that stays until the disk takes verdicts again.
@@ -14,6 +14,12 @@ const UNWRITTEN: &str = "verdicts are kept in memory";
 
 /// Applies a message and says what is to be done outside.
 pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
+    let mut effects = apply(state, msg);
+    effects.extend(bucket::after_update(state));
+    effects
+}
+
+fn apply(state: &mut AppState, msg: Msg) -> Vec<Effect> {
     match msg {
         Msg::Command(command) => on_command(state, command),
         Msg::Event(event) => on_event(state, event),
@@ -42,10 +48,7 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             state.compose = *form;
             check_form(state)
         }
-        Msg::SetInboxSearch(text) => {
-            state.inbox_search = text;
-            Vec::new()
-        }
+        Msg::Bucket(msg) => bucket::on_msg(state, msg),
         Msg::Open(dir) => open(state, dir),
         Msg::HoldReference(is_held) if state.page == Page::MaskLab => {
             lab::hold_other(state, is_held)
@@ -80,10 +83,12 @@ pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
     }
 }
 
-fn open(state: &mut AppState, dir: PathBuf) -> Vec<Effect> {
+pub(super) fn open(state: &mut AppState, dir: PathBuf) -> Vec<Effect> {
+    let mut effects = bucket::stop_for(state, &dir);
     state.opening = Some(dir.clone());
     state.page = Page::Run;
-    vec![Effect::OpenRun(dir)]
+    effects.push(Effect::OpenRun(dir));
+    effects
 }
 
 pub(super) fn check_form(state: &mut AppState) -> Vec<Effect> {
@@ -106,11 +111,14 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
     {
         return effects;
     }
+    if let Some(effects) = bucket::on_command(state, command) {
+        return effects;
+    }
     match command {
         Command::GoTo(page) => {
             state.page = page;
             match page {
-                Page::Inbox => vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))],
+                Page::Inbox => bucket::list(state),
                 Page::Compose => check_form(state),
                 Page::MaskLab if state.lab.is_none() && state.has_own_run() => {
                     lab::on_msg(state, LabMsg::OpenRun)
@@ -121,7 +129,7 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
         Command::OpenRunFolder => vec![Effect::ChooseFolder(FolderFor::Run)],
         Command::Reload => match &state.run {
             Some(view) if state.page == Page::Run => vec![Effect::OpenRun(view.dir.clone())],
-            _ => vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))],
+            _ => bucket::list(state),
         },
         Command::Help => {
             state.is_help_open = !state.is_help_open;
@@ -290,7 +298,11 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
 
 /// Asks for the mask of the open run, if it has one that was not read yet.
 fn load_mask(state: &AppState) -> Vec<Effect> {
-    let Some(view) = state.run.as_ref().filter(|view| view.mask_field.is_none()) else {
+    let is_here = |view: &&RunView| {
+        !view.lacking.contains(files::MASK) && !view.lacking.contains(files::IMAGE)
+    };
+    let wanted = state.run.as_ref().filter(|view| view.mask_field.is_none());
+    let Some(view) = wanted.filter(is_here) else {
         return Vec::new();
     };
     let load = |document: &RunDocument| Effect::LoadRunMask {
@@ -301,7 +313,7 @@ fn load_mask(state: &AppState) -> Vec<Effect> {
     view.run.document().map(load).into_iter().collect()
 }
 
-fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
+pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
     match event {
         Event::RunOpened { dir, result } => {
             if state.opening.as_ref() == Some(&dir) {
@@ -320,6 +332,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                         state.settings.failure_types.clone(),
                         state.next_id,
                     );
+                    fresh.lacking = state.bucket.lacking_of(&dir);
                     if let Some(former) = slot.as_ref() {
                         // How one looks is kept when runs change.
                         fresh.look = super::look::Look {
@@ -354,10 +367,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Lab(event) => lab::on_event(state, event),
-        Event::InboxListed(entries) => {
-            state.inbox = entries;
-            Vec::new()
-        }
+        Event::Bucket(event) => bucket::on_event(state, event),
         Event::FolderChosen(purpose, dir) => {
             let text = dir.display().to_string();
             match purpose {

@@ -84,6 +84,8 @@ pub enum PullEvent {
         file: String,
         /// Where it is.
         path: PathBuf,
+        /// It was not here before, or was replaced.
+        fetched: bool,
     },
     /// A file did not come.
     Failed {
@@ -159,6 +161,8 @@ enum How {
     Place,
     /// The person takes theirs; what is there is kept aside.
     Replace,
+    /// The person keeps both; what is there is kept beside it.
+    Both,
     /// A journal that both sides have.
     Merge,
 }
@@ -298,7 +302,11 @@ impl Pull {
             in_progress: report.in_progress,
         });
         for (file, path) in present {
-            self.tell(PullEvent::Arrived { file, path });
+            self.tell(PullEvent::Arrived {
+                file,
+                path,
+                fetched: false,
+            });
         }
         Ok(wanted)
     }
@@ -327,9 +335,10 @@ impl Pull {
         if seen.is_some_and(|seen| seen.generation == meta.generation) {
             return Ok(Local::KeepMine); // only this side has changed
         }
-        Ok(match self.options.resolutions.of(file) {
+        Ok(match self.options.resolutions.of(file, meta.generation) {
             Some(Resolution::KeepMine) => Local::KeepMine,
             Some(Resolution::TakeTheirs) => Local::Want(How::Replace),
+            Some(Resolution::KeepBoth) => Local::Want(How::Both),
             None => Local::Conflict(Conflict::new(file, path, meta)),
         })
     }
@@ -377,6 +386,7 @@ impl Pull {
                     self.tell(PullEvent::Arrived {
                         file: item.file,
                         path: item.path,
+                        fetched: true,
                     });
                     unsaved += 1;
                     if unsaved >= 50 {
@@ -531,6 +541,10 @@ fn place(cached: &Path, to: &Path, how: How, share: bool) -> Result<()> {
         How::Place => files::place_copy(cached, to, share),
         How::Replace => {
             conflict::keep_replaced(to)?;
+            files::place_copy(cached, to, share)
+        }
+        How::Both => {
+            conflict::keep_beside(to)?;
             files::place_copy(cached, to, share)
         }
         How::Merge => {

@@ -160,6 +160,10 @@ fn cells_ui(
             );
         }
     }
+    if state.bucket.is_fetching(&view.dir) {
+        let on_screen = placed.iter().filter(|it| clip.intersects(it.rect));
+        memory.note_visible(on_screen.map(|it| it.key.clone()).collect(), out);
+    }
     let shown = memory.framing.view(memory.size_in_image, cell_px);
     memory.set_status(
         shown,
@@ -235,6 +239,10 @@ fn cell_ui(
                 );
             }
             None if view.live.is_some() => dashed_cell(painter, it.rect, "waiting"),
+            None if view.lacks(&it.key) && state.bucket.is_fetching(&view.dir) => {
+                dashed_cell(painter, it.rect, "arriving");
+            }
+            None if view.lacks(&it.key) => dashed_cell(painter, it.rect, "not fetched"),
             None => dashed_cell(painter, it.rect, "not run"),
         },
     }

@@ -3,6 +3,7 @@
 use super::{UiMemory, blind, full_screen, grid, side_panels, theme, verdicts};
 use crate::model::matrix::{Axis, AxisValue};
 use crate::model::run::CellState;
+use crate::state::bucket::transfer::PullView;
 use crate::state::command::Command;
 use crate::state::look::{Compare, Metric, Overlay, Reference};
 use crate::state::pivot::Pivot;
@@ -18,6 +19,9 @@ pub fn run_page_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, o
             ui.vertical_centered(|ui| {
                 if state.opening.is_some() {
                     ui.spinner();
+                    if let Some(words) = state.bucket.pull.as_ref().and_then(PullView::words) {
+                        ui.label(words);
+                    }
                 } else {
                     ui.label(
                         "No run is open. Open one from the inbox, or drop a run's folder here.",

@@ -1,6 +1,6 @@
 //! What surrounds every page: tab bar with menus, status bar, messages.
 
-use super::theme;
+use super::{theme, transfers};
 use crate::state::command::{COMMANDS, Command, Menu, is_blind_only};
 use crate::state::compose::duration_label;
 use crate::state::lab::LabMsg;
@@ -137,6 +137,7 @@ pub fn status_bar_ui(
                     out.push(Msg::Command(Command::CancelRun));
                 }
             }
+            transfers::transfers_ui(ui, state, out);
             if let Some(dir) = &state.opening {
                 ui.spinner();
                 ui.label(format!("reading {}", dir.display()));
