@@ -45,10 +45,15 @@ impl BucketArgs {
             Some(path) => StorageConfig::load(&path)?,
             None => StorageConfig::default(),
         };
-        if let Some(bucket) = &self.bucket {
-            config.bucket.clone_from(bucket);
+        if let Some(bucket) = self.named() {
+            bucket.clone_into(&mut config.bucket);
         }
         Ok(config)
+    }
+
+    /// The bucket that the command line names; an empty variable names none.
+    pub fn named(&self) -> Option<&str> {
+        self.bucket.as_deref().filter(|bucket| !bucket.is_empty())
     }
 
     /// The cache of verified copies.

@@ -75,10 +75,9 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<()> {
 /// Links to the run's pictures where the run was fetched from or sent to.
 fn renewed_links(args: &ReportArgs, folder: &Path) -> anyhow::Result<ReportLinks> {
     let mut config = args.bucket.config()?;
-    let configured = config.bucket.clone();
     let prefix = bucket::prefix_of_folder(folder, &mut config)?;
-    if args.bucket.bucket.is_some() {
-        config.bucket = configured;
+    if let Some(bucket) = args.bucket.named() {
+        bucket.clone_into(&mut config.bucket);
     }
     bucket::runtime()?.block_on(async {
         let store = bucket::open(&config).await?;

@@ -44,7 +44,7 @@ pub fn run(args: &ViewArgs) -> anyhow::Result<()> {
     services.runs_dir.clone_from(&args.runs);
     services.phase1_path.clone_from(&args.phase1);
     services.reviewer.clone_from(&args.reviewer);
-    services.storage.bucket.clone_from(&args.bucket.bucket);
+    services.storage.bucket = args.bucket.named().map(str::to_owned);
     if let Some(path) = &args.bucket.storage_config {
         services.storage.config_path = Some(path.clone());
     }

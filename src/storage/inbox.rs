@@ -137,6 +137,7 @@ pub async fn list_inbox(
         }
     }
     let local = &local;
+    let is_offline = matches!(inbox.freshness, Some(Freshness::Saved { .. }));
     inbox.entries = futures::stream::iter(runs)
         .map(|(run_id, sides)| async move {
             let remote_prefix = config.prefix_of_run(run_id.as_str()).unwrap_or_default();
@@ -146,6 +147,7 @@ pub async fn list_inbox(
                 cache,
                 remote_prefix,
                 reviewer,
+                is_offline,
             };
             reader.entry(run_id, sides).await
         })
@@ -174,6 +176,8 @@ struct Reader<'a> {
     cache: &'a Cache,
     remote_prefix: String,
     reviewer: Option<&'a ReviewerId>,
+    /// The list is a saved one: what is not in the cache is not waited for.
+    is_offline: bool,
 }
 
 #[derive(Default)]
@@ -281,6 +285,8 @@ impl Reader<'_> {
             for (file, meta) in side.iter().filter(|(file, _)| journal::is_journal(file)) {
                 match self.read(meta, is_local).await {
                     Ok(bytes) => events.extend(review_journal::parse(&bytes, 1, file).events),
+                    // That there is no network is said of the whole list.
+                    Err(error) if error.is_offline() => {}
                     Err(error) => found.problem = Some(error.to_string()),
                 }
             }
@@ -304,6 +310,7 @@ impl Reader<'_> {
         };
         match self.read(meta, is_local).await {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.is_offline() => None,
             Err(error) => {
                 *problem = Some(error.to_string());
                 None
@@ -320,7 +327,15 @@ impl Reader<'_> {
         let Some(bucket) = self.bucket else {
             return Ok(Vec::new());
         };
-        let path = self.cache.fetch(bucket, meta, &|_| ()).await?;
+        let path = if self.is_offline {
+            let held = self.cache.lookup(bucket, meta)?;
+            held.ok_or_else(|| super::StorageError::Offline {
+                place: format!("{}/{}", bucket.place(), meta.name),
+                detail: "it is not in the cache".into(),
+            })?
+        } else {
+            self.cache.fetch(bucket, meta, &|_| ()).await?
+        };
         tokio::fs::read(&path).await.map_err(io("reading", &path))
     }
 }

@@ -195,7 +195,9 @@ impl Pull {
                 &self.prefix,
                 false,
             ));
-            let listing = listing.await?;
+            let listing = self
+                .or_cancelled(self.with_checksums(listing.await?))
+                .await?;
             if listing.objects.is_empty() && known.is_empty() {
                 return Err(StorageError::NotFound { place });
             }
@@ -224,6 +226,20 @@ impl Pull {
                 _ => return Ok(report),
             }
         }
+    }
+
+    /// A folder's list has no checksums: those of files that are here are asked for, to compare them.
+    async fn with_checksums(&self, mut listing: Listing) -> Result<Listing> {
+        for meta in &mut listing.objects {
+            let is_here = meta
+                .name
+                .relative_path(&self.prefix)
+                .is_ok_and(|relative| self.dir.join(relative).exists());
+            if meta.crc32c.is_none() && is_here {
+                meta.crc32c = self.store.stat(&meta.name).await?.crc32c;
+            }
+        }
+        Ok(listing)
     }
 
     fn has_report(&self, listing: &Listing) -> bool {

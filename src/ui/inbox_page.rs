@@ -243,12 +243,12 @@ fn table_ui(
         .sense(egui::Sense::click())
         .cell_layout(egui::Layout::left_to_right(egui::Align::Center))
         .column(Column::exact(PICTURE.x + 8.0))
-        .column(Column::initial(190.0).resizable(true).clip(true))
-        .column(Column::initial(130.0))
-        .column(Column::initial(170.0).resizable(true).clip(true))
+        .column(Column::initial(230.0).resizable(true).clip(true))
+        .column(Column::initial(130.0).clip(true))
+        .column(Column::initial(150.0).clip(true))
         .column(Column::initial(80.0))
         .column(Column::initial(95.0))
-        .column(Column::initial(65.0))
+        .column(Column::initial(70.0))
         .column(Column::remainder().clip(true));
     if let Some(index) = marked.filter(|_| memory.inbox_marked != inbox.selected) {
         table = table.scroll_to_row(index, None);

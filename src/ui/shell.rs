@@ -138,7 +138,8 @@ pub fn status_bar_ui(
                 }
             }
             transfers::transfers_ui(ui, state, out);
-            if let Some(dir) = &state.opening {
+            let is_read = |dir: &&std::path::PathBuf| !state.bucket.is_fetching(dir);
+            if let Some(dir) = state.opening.as_ref().filter(is_read) {
                 ui.spinner();
                 ui.label(format!("reading {}", dir.display()));
             }

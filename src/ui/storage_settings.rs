@@ -109,11 +109,16 @@ fn form_ui(ui: &mut egui::Ui, form: &mut StorageForm, credentials_words: &str) {
 }
 
 fn checks_ui(ui: &mut egui::Ui, checks: &[CheckLine]) {
+    // What was found comes into view once, and is then left where it is.
+    let seen_id = ui.scope_id().with("checks seen");
+    let is_seen = ui.data(|data| data.get_temp::<bool>(seen_id).unwrap_or_default());
+    let is_new = !checks.is_empty() && !is_seen;
+    ui.data_mut(|data| data.insert_temp(seen_id, !checks.is_empty()));
     if checks.is_empty() {
         return;
     }
     ui.add_space(6.0);
-    egui::Grid::new("checks")
+    let lines = egui::Grid::new("checks")
         .num_columns(3)
         .spacing([12.0, 4.0])
         .show(ui, |ui| {
@@ -133,4 +138,7 @@ fn checks_ui(ui: &mut egui::Ui, checks: &[CheckLine]) {
                 ui.end_row();
             }
         });
+    if is_new {
+        lines.response.scroll_to_me(None);
+    }
 }

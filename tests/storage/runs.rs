@@ -593,6 +593,15 @@ async fn a_folder_serves_as_well_as_a_bucket() -> Result<()> {
     .run()
     .await?;
     assert_eq!(report.arrived.len(), 9);
+    let again = pull(
+        store.clone(),
+        &scratch.path().join("cache"),
+        "audit/r1/",
+        &dir,
+    )?
+    .run()
+    .await?;
+    assert_eq!((again.arrived.len(), again.unchanged), (0, 9));
     ensure_same(&tree(&dir, false)?, &tree(&original, false)?)?;
     assert_eq!(
         checksums(&dir)?,

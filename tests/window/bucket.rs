@@ -7,11 +7,12 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use fill_audit::app::bucket::StorageServices;
 use fill_audit::app::{FillAuditApp, Services};
-use fill_audit::state::Page;
 use fill_audit::state::bucket::inbox::Thumbnail;
+use fill_audit::state::{AppState, Page};
 use fill_audit::storage::gcs::{Environment, Limits};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 type Window = Harness<'static, FillAuditApp>;
 
@@ -41,6 +42,24 @@ fn until_done(window: &mut Window, cells: usize) {
         let run = window.state().state().run.as_ref();
         run.is_some_and(|view| view.run.done_count() == cells)
     });
+}
+
+/// Steps until a condition of the state holds; says what the window says if it does not.
+fn until(window: &mut Window, what: &str, is_met: impl Fn(&AppState) -> bool) {
+    let limit = Instant::now() + Duration::from_secs(25);
+    while !is_met(window.state().state()) {
+        let state = window.state().state();
+        let bucket = &state.bucket;
+        assert!(
+            Instant::now() < limit,
+            "not in time: {what}; {:?}; {:?}; {:?}",
+            state.toasts,
+            bucket.pull,
+            bucket.push
+        );
+        window.step();
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn click(window: &mut Window, label: &str) {
@@ -90,12 +109,12 @@ fn a_run_of_the_python_service_opens_from_the_bucket_like_any_other() {
 fn a_run_opens_with_what_is_there_and_fills_with_the_cells_on_screen_first() {
     let (desk, store) = remote_desk();
     store.allow(0);
-    let mut window = open(services(&desk, &store), None);
-    click(&mut window, &format!("run {RUN}"));
+    let target = PathBuf::from(format!("gs://{BUCKET}/audit/{RUN}/"));
+    let mut window = open(services(&desk, &store), Some(target));
     // The report alone gives the grid; every picture is on its way.
     until_label(&mut window, "Q8_0_gs30, arriving");
     assert_eq!(view(&window).run.done_count(), 0);
-    assert!(window.query_by_label_contains("fetching").is_some());
+    until_label(&mut window, "fetching 1 of 16");
     // Six were on their way before anything could be seen; from then on what is looked at comes first.
     window.key_press(Key::ArrowDown);
     window.key_press(Key::ArrowDown);
@@ -180,6 +199,32 @@ fn an_address_is_pasted_or_typed_and_a_wrong_one_is_named() {
     assert_eq!(window.state().state().page, Page::Inbox);
 }
 
+#[derive(Debug)]
+struct Dropped(PathBuf);
+
+impl eframe::egui::DroppedFile for Dropped {
+    fn path(&self) -> &std::path::Path {
+        &self.0
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>, String> {
+        Err("nobody reads a folder's bytes".to_owned())
+    }
+}
+
+#[test]
+fn a_folder_that_is_dropped_on_the_list_opens() {
+    let (desk, store) = remote_desk();
+    let elsewhere = desk.folder.path().join("elsewhere").join(RUN);
+    copy_folder(&service_run(), &elsewhere);
+    let mut window = open(services(&desk, &store), None);
+    until_label(&mut window, &format!("run {RUN}"));
+    let dropped = Arc::new(Dropped(elsewhere.clone()));
+    window.input_mut().dropped_files.push(dropped);
+    until_done(&mut window, 15);
+    assert_eq!(view(&window).dir, elsewhere);
+}
+
 #[test]
 fn the_list_is_searched_and_sorted_and_opened_by_keys() {
     let (desk, store) = remote_desk();
@@ -211,17 +256,27 @@ fn the_list_is_searched_and_sorted_and_opened_by_keys() {
     assert!(view(&window).dir.ends_with("runs/a-local-run"));
 }
 
+/// Settings that were approved from a run, where the window writes them.
+fn approved_from(desk: &Desk, run: &str) {
+    let text = include_str!("../fixtures/review/approved.toml");
+    let text = text.replace("20261121-090000", run);
+    std::fs::write(desk.phase1(), text).expect("written");
+}
+
 #[test]
 fn the_open_run_goes_up_by_a_key_and_conflicts_wait_for_a_decision() {
     let desk = Desk::new();
+    approved_from(&desk, RUN);
     std::fs::write(desk.run.join("notes.txt"), "ours").expect("written");
     let store = GatedStore::new(&shelf(&desk));
     let mut window = open(services(&desk, &store), Some(desk.run.clone()));
     until_done(&mut window, 15);
     window.key_press_modifiers(Modifiers::COMMAND, Key::U);
-    until_label(&mut window, "17 files sent to gs://");
+    until_label(&mut window, "files sent to gs://");
     let there = shelf(&desk).join("audit").join(RUN);
-    assert!(there.join("REPORT.md").is_file() && there.join("Q8_0_gs30.png").is_file());
+    for file in ["REPORT.md", "Q8_0_gs30.png", "phase1.toml"] {
+        assert!(there.join(file).is_file(), "{file}");
+    }
     // Somebody else changes two files, and so do we.
     for file in ["REPORT.md", "notes.txt"] {
         std::fs::write(there.join(file), format!("theirs, {file}")).expect("written");
@@ -264,12 +319,15 @@ fn the_open_run_goes_up_by_a_key_and_conflicts_wait_for_a_decision() {
 #[test]
 fn a_decision_does_not_reach_what_was_changed_again_since() {
     let desk = Desk::new();
+    approved_from(&desk, "20261121-090000");
     let store = GatedStore::new(&shelf(&desk));
     let mut window = open(services(&desk, &store), Some(desk.run.clone()));
     until_done(&mut window, 15);
     window.key_press_modifiers(Modifiers::COMMAND, Key::U);
     until_label(&mut window, "files sent to gs://");
-    let theirs = shelf(&desk).join("audit").join(RUN).join("REPORT.md");
+    let there = shelf(&desk).join("audit").join(RUN);
+    assert!(!there.join("phase1.toml").exists(), "it is another run's");
+    let theirs = there.join("REPORT.md");
     std::fs::write(&theirs, "theirs, first").expect("written");
     std::fs::write(desk.run.join("REPORT.md"), "mine").expect("written");
     window.key_press_modifiers(Modifiers::COMMAND, Key::U);
@@ -295,6 +353,9 @@ fn offline_the_last_list_is_shown_with_its_age_and_what_is_sent_waits() {
     assert_eq!(view(&window).run.done_count(), 15);
     std::fs::write(desk.run.join("notes.txt"), "ours").expect("written");
     window.key_press_modifiers(Modifiers::COMMAND, Key::U);
+    until(&mut window, "it waits", |state| {
+        !state.bucket.queue.is_empty()
+    });
     until_label(&mut window, "1 run waits for the network");
     // It is on disk: another window knows of it, and sends it when the bucket answers.
     drop(window);
@@ -316,14 +377,11 @@ fn settings_of_storage_are_saved_whole_checked_and_refused_by_name() {
     let mut services = services(&desk, &store);
     services.storage.bucket = None;
     services.storage.limits = Limits::for_tests();
+    services.storage.environment.firebase_credentials = Some("/keys/none.json".to_owned());
     let mut window = open(services, None);
     window.key_press_modifiers(Modifiers::COMMAND, Key::Num5);
     until_label(&mut window, "Credentials in use");
-    assert!(
-        window
-            .query_by_label_contains("none; set FIREBASE_CREDENTIALS")
-            .is_some()
-    );
+    until_label(&mut window, "FIREBASE_CREDENTIALS names: /keys/none.json");
     let type_into = |window: &mut Window, label: &str, text: &str| {
         window.get_by_label(label).focus();
         window.run_steps(2);
@@ -351,7 +409,7 @@ fn settings_of_storage_are_saved_whole_checked_and_refused_by_name() {
     assert!(window.query_by_label("credentials").is_some());
     assert!(
         window
-            .query_by_label_contains("no valid credentials: there are none")
+            .query_by_label_contains("/keys/none.json cannot be read")
             .is_some()
     );
 }
@@ -399,7 +457,7 @@ fn a_run_opens_from_and_goes_back_to_the_emulator() {
     let mut window = open(services("cache-1"), Some(desk.run.clone()));
     until_done(&mut window, 15);
     window.key_press_modifiers(Modifiers::COMMAND, Key::U);
-    until_label(&mut window, "16 files sent to gs://");
+    until_label(&mut window, "files sent to gs://");
     drop(window);
     std::fs::remove_dir_all(&desk.run).expect("removed");
     let target = PathBuf::from(format!("gs://{bucket}/audit/{RUN}/"));
@@ -414,7 +472,7 @@ fn a_run_opens_from_and_goes_back_to_the_emulator() {
         desk.journal().contains("Q4_0")
     });
     window.key_press_modifiers(Modifiers::COMMAND, Key::U);
-    until_label(&mut window, "1 files sent to gs://");
+    until_label(&mut window, "1 review merged");
 }
 
 /// Forty runs on both sides, as a list that is worth searching.
@@ -441,6 +499,10 @@ fn forty_runs(desk: &Desk) {
         if number % 7 == 3 {
             std::fs::write(folder.join("Q8_0_gs4.ron"), "(failed)").expect("written");
             let _ = std::fs::remove_file(folder.join("Q8_0_gs4.png"));
+        }
+        if number % 6 == 2 {
+            let journal = include_str!("../fixtures/review/review-jane.ron");
+            std::fs::write(folder.join("review-jane.ron"), journal).expect("written");
         }
         if number % 5 != 4 {
             let head = format!(
@@ -489,6 +551,23 @@ fn pictures_of_the_list() {
     until_label(&mut window, "offline: the list is");
     window.run_steps(20);
     keep_picture(&mut window, "inbox_offline_1280");
+}
+
+#[test]
+fn pictures_of_a_run_that_streams_in() {
+    let (desk, store) = remote_desk();
+    store.allow(7);
+    let target = PathBuf::from(format!("gs://{BUCKET}/audit/{RUN}/"));
+    let mut window = open_rendered(services(&desk, &store), Some(target), vec2(1280.0, 800.0));
+    until_done(&mut window, 7);
+    step_until(&mut window, "they are drawn", |window| {
+        !window.state().is_loading()
+    });
+    window.run_steps(10);
+    keep_picture(&mut window, "fetching_1280");
+    click(&mut window, "Stop fetching");
+    until_label(&mut window, "files are not fetched");
+    keep_picture(&mut window, "fetching_stopped_1280");
 }
 
 #[test]

@@ -79,7 +79,12 @@ impl Store for GatedStore {
     fn list<'a>(&'a self, query: &'a ListQuery) -> BoxFuture<'a, Result<ListPage>> {
         async move {
             self.plug()?;
-            self.inner.list(query).await
+            let mut page = self.inner.list(query).await?;
+            for object in &mut page.objects {
+                // A bucket's list has them; a folder's has not.
+                object.crc32c = self.inner.stat(&object.name).await?.crc32c;
+            }
+            Ok(page)
         }
         .boxed()
     }

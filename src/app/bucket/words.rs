@@ -51,11 +51,11 @@ pub(super) fn credentials(config: &StorageConfig, environment: &Environment) -> 
             "the file that the variable FIREBASE_CREDENTIALS names: {}",
             value.trim()
         ),
-        (None, Some(path)) => format!("the file below: {}", path.display()),
+        (None, Some(path)) => format!("the file that these settings name: {}", path.display()),
         (None, None) => match &environment.default_credentials {
             Some(path) => format!("Application Default Credentials: {}", path.display()),
             None if environment.on_google => "this machine's service account".to_owned(),
-            None => "none; set FIREBASE_CREDENTIALS, name a file below, or run `gcloud auth \
+            None => "none; set FIREBASE_CREDENTIALS, name a file here, or run `gcloud auth \
                      application-default login`"
                 .to_owned(),
         },

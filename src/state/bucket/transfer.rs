@@ -234,7 +234,10 @@ impl PullView {
             PullPhase::Running => Some(offline(format!("fetching {}", self.progress.words()))),
             PullPhase::Ended if self.is_unfinished() => {
                 let missing = self.pending.len().max(self.failed.len());
-                Some(offline(format!("{missing} files are not fetched")))
+                Some(offline(match missing {
+                    1 => "1 file is not fetched".to_owned(),
+                    missing => format!("{missing} files are not fetched"),
+                }))
             }
             PullPhase::Ended => self.offline.clone(),
         }

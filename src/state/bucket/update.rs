@@ -433,15 +433,15 @@ fn pull_ended(state: &mut AppState, job: u64, result: Result<PullOutcome, String
         Err(problem) => state.toast(problem, true),
         Ok(outcome) => {
             if let Some((file, reason)) = outcome.failed.first() {
-                let count = outcome.failed.len();
+                let count = counted(outcome.failed.len(), "file");
                 state.toast(
-                    format!("{count} files of {run_id} were not fetched; {file}: {reason}"),
+                    format!("{count} of {run_id} not fetched; {file}: {reason}"),
                     true,
                 );
             }
             if let Some(first) = outcome.skipped.first() {
-                let count = outcome.skipped.len();
-                state.toast(format!("{count} objects are left aside: {first}"), false);
+                let count = counted(outcome.skipped.len(), "object");
+                state.toast(format!("{count} left aside: {first}"), false);
             }
             if !was_sending {
                 ask_about(state, Direction::Pull, dir, outcome.conflicts);
@@ -556,11 +556,13 @@ fn push_sentence(outcome: &PushOutcome) -> (String, bool) {
         );
     }
     let mut text = format!(
-        "{} files sent to {place}, {} were there already",
-        outcome.sent, outcome.unchanged
+        "{} sent to {place}, {} unchanged",
+        counted(outcome.sent, "file"),
+        outcome.unchanged
     );
     if outcome.merged > 0 {
-        text.push_str(&format!(", {} reviews merged", outcome.merged));
+        let reviews = counted(outcome.merged, "review");
+        text.push_str(&format!(", {reviews} merged"));
     }
     if outcome.was_stopped {
         text.push_str("; stopped, sending again goes on");
@@ -587,6 +589,11 @@ fn push_sentence(outcome: &PushOutcome) -> (String, bool) {
         ));
     }
     (text, !outcome.failed.is_empty())
+}
+
+/// `1 file`, `2 files`.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 fn send_queue(state: &mut AppState) -> Vec<Effect> {

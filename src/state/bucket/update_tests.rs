@@ -271,7 +271,7 @@ fn a_stopped_pull_is_resumed_by_the_same_request() {
     event(&mut state, E::PullEnded(request.job, Ok(stopped)));
     let pull = state.bucket.pull.as_ref().unwrap();
     assert!(pull.is_unfinished());
-    assert_eq!(pull.words().as_deref(), Some("1 files are not fetched"));
+    assert_eq!(pull.words().as_deref(), Some("1 file is not fetched"));
     let again = pull_request(&send(&mut state, M::ResumePull));
     assert_eq!((again.run_id, again.dir), (request.run_id, request.dir));
     assert!(again.job > request.job);
