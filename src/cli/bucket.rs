@@ -108,12 +108,13 @@ pub fn run_id_of(text: &str, config: &mut StorageConfig) -> anyhow::Result<Strin
     })
 }
 
-/// The decisions of `--mine` and `--theirs`.
-pub fn resolutions(mine: &[String], theirs: &[String]) -> Resolutions {
+/// The decisions of `--mine`, `--theirs` and `--both`.
+pub fn resolutions(mine: &[String], theirs: &[String], both: &[String]) -> Resolutions {
     let mut decided = Resolutions::default();
     for (files, resolution) in [
         (mine, Resolution::KeepMine),
         (theirs, Resolution::TakeTheirs),
+        (both, Resolution::KeepBoth),
     ] {
         for file in files {
             decided.by_file.insert(file.clone(), resolution);

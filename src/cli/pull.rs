@@ -32,8 +32,11 @@ pub struct PullArgs {
     /// For a file that both sides changed: take the bucket's; the local one is kept hidden beside it
     #[arg(long, value_name = "FILE")]
     pub theirs: Vec<String>,
+    /// For a file that both sides changed: keep both, the local one under a name of its own
+    #[arg(long, value_name = "FILE")]
+    pub both: Vec<String>,
     /// Fetch a session instead: its address (gs://…), or its id together with --user
-    #[arg(long, conflicts_with_all = ["run", "follow", "mine", "theirs"])]
+    #[arg(long, conflicts_with_all = ["run", "follow", "mine", "theirs", "both"])]
     pub session: Option<String>,
     /// User that the session belongs to
     #[arg(long, requires = "session")]
@@ -77,7 +80,7 @@ async fn pull_run(args: &PullArgs, cancel: CancellationToken) -> anyhow::Result<
         options: PullOptions {
             at_once: usize::from(args.jobs),
             follow: args.follow.map(|secs| Duration::from_secs(secs.max(1))),
-            resolutions: bucket::resolutions(&args.mine, &args.theirs),
+            resolutions: bucket::resolutions(&args.mine, &args.theirs, &args.both),
             ..PullOptions::default()
         },
         events: Some(events),
@@ -126,7 +129,7 @@ fn say(report: &PullReport, dir: &Path) -> anyhow::Result<()> {
     for conflict in &report.conflicts {
         writeln!(
             out,
-            "{} (--mine {f} or --theirs {f})",
+            "{} (--mine {f} or --theirs {f} or --both {f})",
             conflict.words(),
             f = conflict.file
         )?;

@@ -33,6 +33,9 @@ pub struct PushArgs {
     /// For a file that both sides changed: take the bucket's; the local one is kept hidden beside it
     #[arg(long, value_name = "FILE")]
     pub theirs: Vec<String>,
+    /// For a file that both sides changed: keep both, the local one under a name of its own
+    #[arg(long, value_name = "FILE")]
+    pub both: Vec<String>,
     /// Folder of queued uploads (default: the user's folder for program state)
     #[arg(long, env = "FILL_AUDIT_QUEUE", value_name = "DIR")]
     pub queue: Option<PathBuf>,
@@ -79,7 +82,7 @@ fn push_of(
         dir: dir.to_owned(),
         options: PushOptions {
             at_once: usize::from(args.jobs),
-            resolutions: bucket::resolutions(&args.mine, &args.theirs),
+            resolutions: bucket::resolutions(&args.mine, &args.theirs, &args.both),
             extra: args
                 .settings
                 .iter()
@@ -181,7 +184,7 @@ fn say(report: &PushReport, dir: &Path) -> anyhow::Result<()> {
     for conflict in &report.conflicts {
         writeln!(
             out,
-            "{} (--mine {f} or --theirs {f})",
+            "{} (--mine {f} or --theirs {f} or --both {f})",
             conflict.words(),
             f = conflict.file
         )?;

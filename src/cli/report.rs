@@ -36,9 +36,10 @@ pub struct ReportArgs {
 /// If the run cannot be opened, a file cannot be written, or the report is the Python service's own.
 pub fn run(args: &ReportArgs) -> anyhow::Result<()> {
     let folder = run_folder_of(&args.run, Path::new("runs"));
-    let links = match args.renew_links {
-        true => Some(renewed_links(args, &folder)?),
-        false => None,
+    let links = if args.renew_links {
+        Some(renewed_links(args, &folder)?)
+    } else {
+        None
     };
     let mut out = std::io::stdout().lock();
     match &args.out {

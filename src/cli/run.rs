@@ -160,13 +160,11 @@ pub fn run(args: &RunArgs) -> anyhow::Result<u8> {
     if args.dry_run {
         return dry_run(args, &job, &engine).map(|()| EXIT_OK);
     }
-    let mut uploading = match args.push {
-        true => Some(Uploading::prepare(
-            &args.bucket,
-            args.queue.clone(),
-            args.quiet,
-        )?),
-        false => None,
+    let mut uploading = if args.push {
+        let queue = args.queue.clone();
+        Some(Uploading::prepare(&args.bucket, queue, args.quiet)?)
+    } else {
+        None
     };
     let mut engine = PipelineEngine::open(&engine)?;
     let mut progress = Progress::new(defaults, args.quiet);

@@ -23,6 +23,9 @@ pub struct ViewArgs {
     /// The bucket.
     #[command(flatten)]
     pub bucket: BucketArgs,
+    /// Folder of queued uploads [default: the user's folder for program state].
+    #[arg(long, env = "FILL_AUDIT_QUEUE", value_name = "DIR")]
+    pub queue: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -50,6 +53,9 @@ pub fn run(args: &ViewArgs) -> anyhow::Result<()> {
     }
     if let Some(dir) = &args.bucket.cache {
         services.storage.cache_dir = Some(dir.clone());
+    }
+    if let Some(dir) = &args.queue {
+        services.storage.queue_dir = Some(dir.clone());
     }
     open_window(target, services)?;
     Ok(())

@@ -72,7 +72,7 @@ impl Conflict {
     /// The choice in one line, for people.
     pub fn words(&self) -> String {
         format!(
-            "{} changed here ({} bytes, {}) and in the store ({} bytes, {}): keep mine or take theirs",
+            "{} changed here ({} bytes, {}) and in the store ({} bytes, {}): keep mine, take theirs, or keep both",
             self.file,
             self.mine_bytes,
             time_words(self.mine_updated_secs),

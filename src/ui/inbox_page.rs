@@ -54,7 +54,10 @@ pub fn inbox_page_ui(
         if shown.is_empty() {
             empty_ui(ui, state);
         } else {
-            table_ui(ui, state, &shown, memory, out);
+            // In a narrow window the last columns are reached by scrolling.
+            egui::ScrollArea::horizontal()
+                .auto_shrink(false)
+                .show(ui, |ui| table_ui(ui, state, &shown, memory, out));
         }
     });
 }

@@ -283,9 +283,12 @@ impl Teller {
 fn as_it_arrives(mut run: Run, pending: &BTreeSet<String>) -> Run {
     run.warnings.retain(|warning| {
         let is_about = |file: &String| {
-            warning
-                .strip_prefix(file.as_str())
-                .is_some_and(|rest| rest.starts_with(" is missing"))
+            let of_file = warning.strip_prefix(file.as_str());
+            let of_cell = file
+                .strip_suffix(".png")
+                .and_then(|cell| warning.strip_prefix(cell));
+            of_file.is_some_and(|rest| rest.starts_with(" is missing"))
+                || of_cell.is_some_and(|rest| rest.starts_with(": "))
         };
         !pending.iter().any(is_about)
     });

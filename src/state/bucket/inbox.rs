@@ -168,8 +168,7 @@ impl BucketFreshness {
     /// Whether something is wrong with it, and what.
     pub fn problem(&self) -> Option<&str> {
         match self {
-            Self::Offline { because, .. } => Some(because),
-            Self::Failed(because) => Some(because),
+            Self::Offline { because, .. } | Self::Failed(because) => Some(because),
             Self::None | Self::Live(_) => None,
         }
     }

@@ -462,13 +462,11 @@ fn ask_about(state: &mut AppState, direction: Direction, dir: PathBuf, rows: Vec
 }
 
 fn push_open_run(state: &mut AppState) -> Vec<Effect> {
-    match state.run.as_ref().map(|view| view.dir.clone()) {
-        Some(dir) => start_push(state, dir, Choices::new()),
-        None => {
-            state.toast("open a run first: it is the open run that is sent", true);
-            Vec::new()
-        }
-    }
+    let Some(dir) = state.run.as_ref().map(|view| view.dir.clone()) else {
+        state.toast("open a run first: it is the open run that is sent", true);
+        return Vec::new();
+    };
+    start_push(state, dir, Choices::new())
 }
 
 fn start_push(state: &mut AppState, dir: PathBuf, choices: Choices) -> Vec<Effect> {

@@ -359,6 +359,20 @@ fn nothing_goes_on_before_each_file_has_its_decision() {
 }
 
 #[test]
+fn what_both_sides_changed_waits_for_a_decision_when_fetching_too() {
+    let (mut state, pull) = fetching();
+    let outcome = PullOutcome {
+        conflicts: vec![conflict("REPORT.md")],
+        ..PullOutcome::default()
+    };
+    event(&mut state, E::PullEnded(pull.job, Ok(outcome)));
+    send(&mut state, M::Choose("REPORT.md".into(), Choice::Both));
+    let again = pull_request(&send(&mut state, M::Decide));
+    assert_eq!(again.dir, pull.dir);
+    assert_eq!(again.choices.get("REPORT.md"), Some(&(Choice::Both, 99)));
+}
+
+#[test]
 fn without_a_network_it_waits_and_goes_up_when_the_bucket_answers() {
     let (mut state, pull) = fetching();
     event(
