@@ -30,7 +30,8 @@ pub struct InboxEntry {
     pub dir: Option<PathBuf>,
     /// Its prefix in the bucket, if it is there.
     pub prefix: Option<String>,
-    /// When something of it was written last, in seconds since 1970: its date.
+    /// When something of it was written last, in seconds since 1970: its date. In the bucket, if it is
+    /// there: the copies on disk are as old as their fetching.
     pub updated_secs: i64,
     /// Size of all its objects in bytes (of the larger side).
     pub size_bytes: u64,
@@ -213,15 +214,15 @@ impl Reader<'_> {
         let is_unreviewed = |cell: &&CellKey| {
             documents.review.standing(self.reviewer, cell) == Standing::Unreviewed
         };
+        let latest = |side: &BTreeMap<&str, &ObjectMeta>| {
+            side.values().map(|object| object.updated_secs).max()
+        };
         let dir = self.local.root().join(run_id.as_str());
         let size =
             |side: &BTreeMap<&str, &ObjectMeta>| side.values().map(|o| o.size_bytes).sum::<u64>();
         InboxEntry {
-            updated_secs: local
-                .values()
-                .chain(remote.values())
-                .map(|o| o.updated_secs)
-                .max()
+            updated_secs: latest(&remote)
+                .or_else(|| latest(&local))
                 .unwrap_or_default(),
             size_bytes: size(&local).max(size(&remote)),
             session: documents.session,

@@ -148,6 +148,7 @@ fn outcome(report: &PullReport) -> PullOutcome {
         failed: words::reasons(&report.failed),
         skipped: report.skipped.clone(),
         conflicts: report.conflicts.iter().map(words::conflict).collect(),
+        kept_mine: report.kept_mine.clone(),
         is_in_progress: report.in_progress,
         offline: report.offline.clone(),
     }

@@ -113,6 +113,8 @@ pub struct PullOutcome {
     pub skipped: Vec<String>,
     /// Files that both sides changed.
     pub conflicts: Vec<ConflictRow>,
+    /// Files that only this side has changed.
+    pub kept_mine: Vec<String>,
     /// The run has no report yet.
     pub is_in_progress: bool,
     /// That there was no network, and how old the list is.

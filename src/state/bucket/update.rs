@@ -443,6 +443,13 @@ fn pull_ended(state: &mut AppState, job: u64, result: Result<PullOutcome, String
                 let count = counted(outcome.skipped.len(), "object");
                 state.toast(format!("{count} left aside: {first}"), false);
             }
+            if !outcome.kept_mine.is_empty() {
+                let files = outcome.kept_mine.join(", ");
+                state.toast(
+                    format!("changed only here: {files}; sending the run takes it to the bucket"),
+                    false,
+                );
+            }
             if !was_sending {
                 ask_about(state, Direction::Pull, dir, outcome.conflicts);
             }
