@@ -17,6 +17,8 @@ mod emulator;
 mod faults;
 #[path = "storage/faulty_server.rs"]
 mod faulty_server;
+#[path = "storage/going_on.rs"]
+mod going_on;
 #[path = "storage/kills.rs"]
 mod kills;
 #[path = "storage/leaks.rs"]

@@ -3,6 +3,8 @@
 mod window {
     mod approving;
     mod axes;
+    mod bucket;
+    mod bucket_store;
     mod composing;
     mod crash;
     pub mod harness;

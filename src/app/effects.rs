@@ -1,5 +1,6 @@
 //! Performs effects: files and runs on threads of their own; what comes of them is sent as events.
 
+use super::bucket::{BucketThread, StorageServices};
 use super::dialogs::{FileDialogs, SystemDialogs};
 use super::figures_thread::FiguresThread;
 use super::journal_thread::JournalThread;
@@ -7,13 +8,12 @@ use super::lab_effects::{self, LabThread};
 use super::runner::{EngineFactory, RunJob, Runner};
 use crate::audit::run_folder::{self, Verification};
 use crate::audit::{ExtendRequest, approval, estimate, hash};
-use crate::model::run::{CellState, Run};
 use crate::state::compose::{Estimate, RunRequest};
 use crate::state::lab::rerun::ExtendRun;
 use crate::state::lab::{LabEffect, LabEvent};
 use crate::state::seeing::{SeeEffect, SeeEvent};
 use crate::state::settings::Settings;
-use crate::state::{Effect, Event, FolderFor, InboxEntry};
+use crate::state::{Effect, Event, FolderFor};
 use crate::ui::canvas::{Badge, DecodedImage, ImageSource};
 use eframe::egui;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,8 @@ pub struct Services {
     pub reviewer: Option<String>,
     /// Makes the engine that fills cells.
     pub engines: Arc<EngineFactory>,
+    /// Settings, bucket, cache and queue of storage.
+    pub storage: StorageServices,
 }
 
 impl Default for Services {
@@ -48,6 +50,7 @@ impl Default for Services {
             phase1_path: None,
             reviewer: None,
             engines: Arc::new(super::runner::pipeline_engine),
+            storage: StorageServices::default(),
         }
     }
 }
@@ -83,6 +86,7 @@ pub struct Performer {
     runner: Runner,
     lab: LabThread,
     figures: FiguresThread,
+    bucket: BucketThread,
 }
 
 /// Sends an event, then asks for a repaint, in this order.
@@ -110,6 +114,7 @@ impl Performer {
         let runner = Runner::start(outbox.clone(), Arc::clone(&services.engines));
         let lab = LabThread::default();
         let figures = FiguresThread::default();
+        let bucket = BucketThread::new(services.storage.clone());
         (
             Self {
                 services,
@@ -118,6 +123,7 @@ impl Performer {
                 runner,
                 lab,
                 figures,
+                bucket,
             },
             events,
         )
@@ -157,9 +163,7 @@ impl Performer {
                     });
                 });
             }
-            Effect::ListInbox(dir) => spawn(&outbox.clone(), "list runs", move || {
-                outbox.send(Event::InboxListed(list_runs(&dir)));
-            }),
+            Effect::Bucket(effect) => self.bucket.send(effect, &outbox),
             Effect::ChooseFolder(purpose) => {
                 let dialogs = Arc::clone(&self.services.dialogs);
                 spawn(&outbox.clone(), "ask for a folder", move || {
@@ -340,48 +344,6 @@ impl Performer {
 fn spawn(outbox: &Outbox, name: &str, job: impl FnOnce() + Send + 'static) {
     if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(job) {
         outbox.send(Event::Problem(format!("no thread to {name}: {error}")));
-    }
-}
-
-/// The runs in a folder, newest first. Folders that hold no run are passed over.
-pub fn list_runs(dir: &Path) -> Vec<InboxEntry> {
-    let Ok(folders) = std::fs::read_dir(dir) else {
-        return Vec::new();
-    };
-    let mut entries: Vec<InboxEntry> = folders
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| path.is_dir())
-        .filter_map(|path| {
-            let run = run_folder::open(&path, Verification::Quick).ok()?;
-            Some(inbox_entry(path, &run))
-        })
-        .collect();
-    entries.sort_by(|a, b| b.run_id.cmp(&a.run_id));
-    entries
-}
-
-fn inbox_entry(dir: PathBuf, run: &Run) -> InboxEntry {
-    use crate::model::run::files;
-    let failed = run
-        .cells
-        .values()
-        .filter(|state| matches!(state, CellState::Failed { .. }))
-        .count();
-    let first_done = run
-        .cells
-        .iter()
-        .find(|(_, state)| matches!(state, CellState::Done(_)));
-    InboxEntry {
-        run_id: run.run_id.to_string(),
-        session: run.session.as_ref().map(ToString::to_string),
-        done: run.done_count(),
-        total: run.cells.len(),
-        failed,
-        unreviewed: run.done_count(),
-        is_finished: dir.join(files::REPORT).is_file(),
-        thumbnail: first_done.map(|(key, _)| dir.join(run.picture_file(key))),
-        dir,
     }
 }
 

@@ -1,5 +1,6 @@
 //! The eframe application: drains messages, runs `update`, performs effects.
 
+pub mod bucket;
 pub mod dialogs;
 mod effects;
 mod figures_thread;
@@ -13,6 +14,7 @@ mod window;
 pub use effects::{Performer, Services};
 pub use window::{WindowError, open_window};
 
+use crate::state::bucket::{BucketEffect, BucketMsg};
 use crate::state::lab::LabMsg;
 use crate::state::settings::Settings;
 use crate::state::{AppState, Effect, Event, Msg, Page, update};
@@ -35,7 +37,8 @@ pub struct FillAuditApp {
 }
 
 impl FillAuditApp {
-    /// An application that opens `target` as a run, or the inbox without one.
+    /// An application that opens `target` (a run's folder, or an address in a bucket), or the inbox without
+    /// one.
     pub fn new(
         cc: &eframe::CreationContext<'_>,
         target: Option<PathBuf>,
@@ -70,9 +73,18 @@ impl FillAuditApp {
             performer,
             messages: Vec::new(),
         };
-        app.messages.push(match target {
-            Some(dir) => Msg::Open(dir),
-            None => Msg::Command(crate::state::command::Command::GoTo(Page::Inbox)),
+        for effect in [BucketEffect::ReadConfig, BucketEffect::ListQueue] {
+            app.performer
+                .perform(Effect::Bucket(effect), &app.state.settings);
+        }
+        let address = target.as_ref().and_then(|target| target.to_str());
+        let address = address
+            .filter(|text| text.contains("://"))
+            .map(str::to_owned);
+        app.messages.push(match (target, address) {
+            (_, Some(address)) => Msg::Bucket(BucketMsg::OpenAddress(address)),
+            (Some(dir), None) => Msg::Open(dir),
+            (None, None) => Msg::Command(crate::state::command::Command::GoTo(Page::Inbox)),
         });
         app
     }

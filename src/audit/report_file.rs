@@ -3,11 +3,22 @@
 
 use super::run_folder::{self, Verification};
 use super::{AuditError, CONTACT_SHEET, atomic, contact_sheet, journal};
+use crate::model::cell::CellKey;
 use crate::model::review::{FailureTypes, ReviewState, export};
 use crate::model::run::{Run, files};
 use crate::report::markdown::{self, ReportParts};
 use crate::report::service;
+use std::collections::BTreeMap;
 use std::path::Path;
+
+/// Addresses of a run's pictures, for its report.
+#[derive(Debug, Clone, Default)]
+pub struct ReportLinks {
+    /// By cell. What is not in here is named by its file beside the report.
+    pub by_cell: BTreeMap<CellKey, String>,
+    /// Which kind of links they are, and until when they work.
+    pub sentence: String,
+}
 
 /// Writes the report of a run of this program, and before it the contact sheet that it embeds; without one
 /// where it cannot be drawn. What an approval put into the last section stays.
@@ -16,6 +27,14 @@ use std::path::Path;
 /// [`AuditError`] if the run cannot be opened, was written by the Python service, or the file cannot be
 /// written.
 pub fn write(folder: &Path) -> Result<(), AuditError> {
+    write_with(folder, None)
+}
+
+/// As [`write`], with addresses for its pictures in place of the files beside it.
+///
+/// # Errors
+/// See [`write`].
+pub fn write_with(folder: &Path, links: Option<&ReportLinks>) -> Result<(), AuditError> {
     let run = run_folder::open(folder, Verification::Quick)
         .map_err(|error| AuditError::Refused(error.to_string()))?;
     if run.document().is_none() {
@@ -29,7 +48,7 @@ pub fn write(folder: &Path) -> Result<(), AuditError> {
     {
         tracing::warn!("the report goes without a new contact sheet: {error}");
     }
-    let text = text(folder, &run, None);
+    let text = text(folder, &run, None, links);
     let path = folder.join(files::REPORT);
     atomic::write(&path, text.as_bytes())
         .map_err(|source| AuditError::file("the report cannot be written", &path, source))
@@ -37,7 +56,12 @@ pub fn write(folder: &Path) -> Result<(), AuditError> {
 
 /// The report's text, with the contact sheet that lies in the folder. Without `recommended`, the last section
 /// is kept as an existing report has it.
-pub fn text(folder: &Path, run: &Run, recommended: Option<&str>) -> String {
+pub fn text(
+    folder: &Path,
+    run: &Run,
+    recommended: Option<&str>,
+    links: Option<&ReportLinks>,
+) -> String {
     let before = std::fs::read_to_string(folder.join(files::REPORT)).ok();
     let kept = before
         .as_deref()
@@ -61,7 +85,8 @@ pub fn text(folder: &Path, run: &Run, recommended: Option<&str>) -> String {
             .then_some(CONTACT_SHEET),
         review: review.as_deref(),
         recommended: recommended.or(kept.as_deref()),
-        ..ReportParts::default()
+        links: links.map(|links| links.by_cell.clone()).unwrap_or_default(),
+        links_note: links.map(|links| links.sentence.as_str()),
     };
     markdown::render(run, &parts)
 }

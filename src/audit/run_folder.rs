@@ -199,7 +199,12 @@ fn open_own(listing: &Listing, verification: Verification) -> Result<Run, RunFol
         let Some(stem) = name.strip_suffix(".ron") else {
             continue;
         };
-        if stem == "run" || stem.starts_with("plan-") || stem.starts_with("review-") {
+        // Hidden ones are storage's: what was last seen in the bucket, what a decision replaced.
+        if stem == "run"
+            || stem.starts_with("plan-")
+            || stem.starts_with("review-")
+            || stem.starts_with('.')
+        {
             continue;
         }
         match CellKey::parse(stem, &run.defaults) {

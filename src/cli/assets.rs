@@ -57,6 +57,7 @@ pub fn services() -> crate::app::Services {
     crate::app::Services {
         default_models_dir: embedded_model(),
         default_session_dir: sample_session(),
+        storage: crate::app::bucket::StorageServices::of_user(),
         ..crate::app::Services::default()
     }
 }

@@ -1,19 +1,24 @@
 //! The options that name a bucket, and what the storage commands share.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
 
+use super::{EXIT_CANCELLED, EXIT_OK};
 use crate::storage::cache::Cache;
 use crate::storage::conflict::{Resolution, Resolutions};
 use crate::storage::gcs::{Environment, Gcs, Limits};
 use crate::storage::progress::Progress;
-use crate::storage::{Location, StorageConfig, Store};
+use crate::storage::sync_state::SyncState;
+use crate::storage::{Location, StorageConfig, StorageError, Store};
 
 /// Where runs are kept. Credentials come from `FIREBASE_CREDENTIALS`, the configured file, or Application
 /// Default Credentials.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Bucket")]
 pub struct BucketArgs {
     /// Bucket, such as PROJECT.firebasestorage.app (default: the configured one)
     #[arg(long, env = "FILL_AUDIT_BUCKET", value_name = "NAME")]
@@ -40,10 +45,15 @@ impl BucketArgs {
             Some(path) => StorageConfig::load(&path)?,
             None => StorageConfig::default(),
         };
-        if let Some(bucket) = &self.bucket {
-            config.bucket.clone_from(bucket);
+        if let Some(bucket) = self.named() {
+            bucket.clone_into(&mut config.bucket);
         }
         Ok(config)
+    }
+
+    /// The bucket that the command line names; an empty variable names none.
+    pub fn named(&self) -> Option<&str> {
+        self.bucket.as_deref().filter(|bucket| !bucket.is_empty())
     }
 
     /// The cache of verified copies.
@@ -98,12 +108,13 @@ pub fn run_id_of(text: &str, config: &mut StorageConfig) -> anyhow::Result<Strin
     })
 }
 
-/// The decisions of `--mine` and `--theirs`.
-pub fn resolutions(mine: &[String], theirs: &[String]) -> Resolutions {
+/// The decisions of `--mine`, `--theirs` and `--both`.
+pub fn resolutions(mine: &[String], theirs: &[String], both: &[String]) -> Resolutions {
     let mut decided = Resolutions::default();
     for (files, resolution) in [
         (mine, Resolution::KeepMine),
         (theirs, Resolution::TakeTheirs),
+        (both, Resolution::KeepBoth),
     ] {
         for file in files {
             decided.by_file.insert(file.clone(), resolution);
@@ -112,28 +123,103 @@ pub fn resolutions(mine: &[String], theirs: &[String]) -> Resolutions {
     decided
 }
 
-/// Runs `work` on a runtime of its own.
+/// A runtime for the network.
+///
+/// # Errors
+/// That the system has none to give.
+pub fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("no network runtime can be started")
+}
+
+/// Runs `work` on a runtime of its own, handing it a token that Ctrl-C cancels. Work that ends by it says
+/// `how_to_go_on` on standard error and gives [`EXIT_CANCELLED`].
 ///
 /// # Errors
 /// What `work` returns, or that no runtime can be started.
-pub fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("no network runtime can be started")?;
-    runtime.block_on(work)
+pub fn run_until_ctrl_c<F: Future<Output = anyhow::Result<()>>>(
+    how_to_go_on: &str,
+    work: impl FnOnce(CancellationToken) -> F,
+) -> anyhow::Result<u8> {
+    let runtime = runtime()?;
+    let (result, token) = runtime.block_on(async {
+        let token = cancelled_by_ctrl_c();
+        (work(token.clone()).await, token)
+    });
+    let was_stopped = |error: &anyhow::Error| {
+        error
+            .downcast_ref::<StorageError>()
+            .is_some_and(|error| matches!(error, StorageError::Cancelled))
+    };
+    match result {
+        Ok(()) => Ok(EXIT_OK),
+        Err(error) if token.is_cancelled() && was_stopped(&error) => {
+            writeln!(std::io::stderr(), "stopped; {how_to_go_on}")?;
+            Ok(EXIT_CANCELLED)
+        }
+        Err(error) => Err(error),
+    }
 }
 
-/// A token that Ctrl+C cancels, so that everything ends at a clean place.
-pub fn cancelled_by_ctrl_c() -> tokio_util::sync::CancellationToken {
-    let token = tokio_util::sync::CancellationToken::new();
+/// `work`, or [`StorageError::Cancelled`] as soon as the token is cancelled.
+///
+/// # Errors
+/// What `work` returns.
+pub async fn or_stopped<T>(
+    cancel: &CancellationToken,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(StorageError::Cancelled.into()),
+        result = work => result,
+    }
+}
+
+/// A token that Ctrl-C cancels, so that everything ends at a clean place. A second Ctrl-C ends the program.
+pub fn cancelled_by_ctrl_c() -> CancellationToken {
+    let token = CancellationToken::new();
     let cancel = token.clone();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            if cancel.is_cancelled() {
+                std::process::exit(EXIT_CANCELLED.into());
+            }
             cancel.cancel();
         }
     });
     token
+}
+
+/// The id of the run in a folder: the folder's name.
+///
+/// # Errors
+/// A folder without a name, such as `/`.
+pub fn run_id_of_folder(folder: &Path) -> anyhow::Result<String> {
+    let absolute = std::path::absolute(folder)?;
+    let name = absolute.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).with_context(|| {
+        format!(
+            "a run's folder is named like the run, and this is none: {}",
+            folder.display()
+        )
+    })
+}
+
+/// Where the run in `folder` lives in the bucket, ending in `/`: where it was fetched from or sent to, or
+/// else where the settings say. A bucket that it came from goes before the configured one.
+///
+/// # Errors
+/// A folder whose name is no run's.
+pub fn prefix_of_folder(folder: &Path, config: &mut StorageConfig) -> anyhow::Result<String> {
+    let origin = SyncState::place_of(folder).and_then(|place| Location::parse(&place).ok());
+    if let Some(origin) = origin.filter(|origin| origin.name.ends_with('/')) {
+        config.bucket = origin.bucket;
+        return Ok(origin.name);
+    }
+    Ok(config.prefix_of_run(&run_id_of_folder(folder)?)?)
 }
 
 /// A bar on the terminal for [`Progress`]; it draws nothing when the output is no terminal.

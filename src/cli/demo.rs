@@ -95,7 +95,7 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<u8> {
     })?;
     let mut progress = Progress::new(defaults_of(&request.plan), false);
     let job = Job::Start(Box::new(request));
-    let Some(summary) = perform(&job, None, None, &mut engine, &mut progress)? else {
+    let Some(summary) = perform(&job, None, None, &mut engine, &mut progress, None)? else {
         return Ok(EXIT_CANCELLED);
     };
     drop(engine);

@@ -19,7 +19,7 @@ pub struct DoctorArgs {
 /// # Errors
 /// A settings file that cannot be used, or that a check failed.
 pub fn run(args: DoctorArgs) -> anyhow::Result<()> {
-    bucket::block_on(async move {
+    bucket::runtime()?.block_on(async move {
         let config = args.bucket.config()?;
         let checks = examine(&config, &Environment::from_process(), Limits::default()).await;
         let mut out = std::io::stdout().lock();

@@ -45,43 +45,48 @@ pub enum SortBy {
 /// # Errors
 /// Settings that cannot be used, a folder that cannot be read; a bucket that does not answer is told below
 /// the list of what is on disk.
-pub fn run(args: ListArgs) -> anyhow::Result<()> {
-    bucket::block_on(async move {
-        let config = args.bucket.config()?;
-        let cache = args.bucket.cache(&config)?;
-        let mut notes = Vec::new();
-        let store = if args.local || config.bucket.is_empty() {
-            None
-        } else {
-            match bucket::open(&config).await {
-                Ok(store) => Some(store),
-                Err(error) => {
-                    notes.push(format!("{error:#}"));
-                    None
-                }
-            }
-        };
-        let mut inbox = list_inbox(store.as_deref(), &cache, &config, &args.runs, None).await?;
-        if let Some(search) = &args.search {
-            inbox.entries.retain(|entry| entry.matches(search));
-        }
-        sort(&mut inbox.entries, args.sort);
-        notes.extend(inbox.problem);
-        notes.extend(inbox.freshness.and_then(|f| f.words(SystemTime::now())));
-        let mut out = std::io::stdout().lock();
-        writeln!(
-            out,
-            "{:<24} {:<20} {:<14} {:>9} {:>6} {:>10}  state",
-            "run", "date", "session", "cells", "failed", "unreviewed"
-        )?;
-        for entry in &inbox.entries {
-            writeln!(out, "{}", line(entry))?;
-        }
-        for note in notes {
-            writeln!(out, "{note}")?;
-        }
-        Ok(())
+pub fn run(args: ListArgs) -> anyhow::Result<u8> {
+    let how = "nothing was changed";
+    bucket::run_until_ctrl_c(how, |cancel| async move {
+        bucket::or_stopped(&cancel, list(args)).await
     })
+}
+
+async fn list(args: ListArgs) -> anyhow::Result<()> {
+    let config = args.bucket.config()?;
+    let cache = args.bucket.cache(&config)?;
+    let mut notes = Vec::new();
+    let store = if args.local || config.bucket.is_empty() {
+        None
+    } else {
+        match bucket::open(&config).await {
+            Ok(store) => Some(store),
+            Err(error) => {
+                notes.push(format!("{error:#}"));
+                None
+            }
+        }
+    };
+    let mut inbox = list_inbox(store.as_deref(), &cache, &config, &args.runs, None).await?;
+    if let Some(search) = &args.search {
+        inbox.entries.retain(|entry| entry.matches(search));
+    }
+    sort(&mut inbox.entries, args.sort);
+    notes.extend(inbox.problem);
+    notes.extend(inbox.freshness.and_then(|f| f.words(SystemTime::now())));
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "{:<24} {:<20} {:<14} {:>9} {:>6} {:>10}  state",
+        "run", "date", "session", "cells", "failed", "unreviewed"
+    )?;
+    for entry in &inbox.entries {
+        writeln!(out, "{}", line(entry))?;
+    }
+    for note in notes {
+        writeln!(out, "{note}")?;
+    }
+    Ok(())
 }
 
 fn sort(entries: &mut [InboxEntry], by: SortBy) {

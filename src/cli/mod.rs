@@ -15,6 +15,7 @@ pub mod push;
 pub mod report;
 pub mod run;
 pub mod show;
+pub mod uploading;
 pub mod view;
 
 use clap::{Parser, Subcommand};
@@ -41,10 +42,12 @@ Examples:
   fill-audit run --extend runs/20261121-090000 --quant Q5_K_S --guidance 4 --steps 20,28,50
   fill-audit show runs/20261121-090000   what became of each cell
   fill-audit approve runs/20261121-090000 Q5_K_S_gs4 --reviewer me
+  fill-audit pull gs://PROJECT.firebasestorage.app/audit/20261121-090000/
+  fill-audit run --session gs://PROJECT.firebasestorage.app/users/U/sessions/S --push
 
 Exit codes:
   0  done        1  an error        2  wrong usage
-  3  the run ended but cells failed        130  stopped by Ctrl-C, finished cells are kept";
+  3  the run ended but cells failed        130  stopped by Ctrl-C, what was finished is kept";
 
 /// See, judge and settle how a photo service should run FLUX.1-Fill-dev.
 ///
@@ -109,9 +112,9 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Approve(args) => approve::run(&args).map(|()| EXIT_OK),
         Command::Check(args) => check::run(&args).map(|()| EXIT_OK),
         Command::Mask(args) => mask::run(&args).map(|()| EXIT_OK),
-        Command::List(args) => list::run(*args).map(|()| EXIT_OK),
-        Command::Pull(args) => pull::run(*args).map(|()| EXIT_OK),
-        Command::Push(args) => push::run(*args).map(|()| EXIT_OK),
+        Command::List(args) => list::run(*args),
+        Command::Pull(args) => pull::run(*args),
+        Command::Push(args) => push::run(*args),
         Command::Doctor(args) => doctor::run(*args).map(|()| EXIT_OK),
     }
 }

@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::bucket::{self, Bar, BucketArgs};
 use crate::storage::listing::age_words;
 use crate::storage::pull::{Pull, PullEvent, PullOptions, PullReport};
@@ -30,8 +32,11 @@ pub struct PullArgs {
     /// For a file that both sides changed: take the bucket's; the local one is kept hidden beside it
     #[arg(long, value_name = "FILE")]
     pub theirs: Vec<String>,
+    /// For a file that both sides changed: keep both, the local one under a name of its own
+    #[arg(long, value_name = "FILE")]
+    pub both: Vec<String>,
     /// Fetch a session instead: its address (gs://…), or its id together with --user
-    #[arg(long, conflicts_with_all = ["run", "follow", "mine", "theirs"])]
+    #[arg(long, conflicts_with_all = ["run", "follow", "mine", "theirs", "both"])]
     pub session: Option<String>,
     /// User that the session belongs to
     #[arg(long, requires = "session")]
@@ -48,34 +53,38 @@ pub struct PullArgs {
 ///
 /// # Errors
 /// What stopped the pull, or that files failed or wait for a decision.
-pub fn run(args: PullArgs) -> anyhow::Result<()> {
-    bucket::block_on(async move {
+pub fn run(args: PullArgs) -> anyhow::Result<u8> {
+    let how = "what has arrived is kept, and the same command fetches the rest";
+    bucket::run_until_ctrl_c(how, |cancel| async move {
         match args.session.clone() {
-            Some(session) => pull_session(&args, &session).await,
-            None => pull_run(&args).await,
+            Some(session) => {
+                let pulling = pull_session(&args, &session);
+                bucket::or_stopped(&cancel, pulling).await
+            }
+            None => pull_run(&args, cancel).await,
         }
     })
 }
 
-async fn pull_run(args: &PullArgs) -> anyhow::Result<()> {
+async fn pull_run(args: &PullArgs, cancel: CancellationToken) -> anyhow::Result<()> {
     let mut config = args.bucket.config()?;
     let run_id = bucket::run_id_of(args.run.as_deref().unwrap_or_default(), &mut config)?;
     let prefix = config.prefix_of_run(&run_id)?;
     let dir = args.into.join(&run_id);
     let (events, mut heard) = tokio::sync::mpsc::unbounded_channel();
     let pull = Pull {
-        store: bucket::open(&config).await?,
+        store: bucket::or_stopped(&cancel, bucket::open(&config)).await?,
         cache: args.bucket.cache(&config)?,
         prefix,
         dir: dir.clone(),
         options: PullOptions {
             at_once: usize::from(args.jobs),
             follow: args.follow.map(|secs| Duration::from_secs(secs.max(1))),
-            resolutions: bucket::resolutions(&args.mine, &args.theirs),
+            resolutions: bucket::resolutions(&args.mine, &args.theirs, &args.both),
             ..PullOptions::default()
         },
         events: Some(events),
-        cancel: bucket::cancelled_by_ctrl_c(),
+        cancel,
     };
     let showing = tokio::spawn(async move {
         let bar = Bar::new();
@@ -120,7 +129,7 @@ fn say(report: &PullReport, dir: &Path) -> anyhow::Result<()> {
     for conflict in &report.conflicts {
         writeln!(
             out,
-            "{} (--mine {f} or --theirs {f})",
+            "{} (--mine {f} or --theirs {f} or --both {f})",
             conflict.words(),
             f = conflict.file
         )?;
@@ -139,12 +148,36 @@ fn say(report: &PullReport, dir: &Path) -> anyhow::Result<()> {
 }
 
 async fn pull_session(args: &PullArgs, session: &str) -> anyhow::Result<()> {
-    let mut config = args.bucket.config()?;
+    let started = std::time::Instant::now();
+    let (placed, dir) =
+        fetch_session(&args.bucket, session, args.user.as_deref(), &args.sessions).await?;
+    let took = started.elapsed();
+    writeln!(
+        std::io::stdout(),
+        "{placed} files in {}: {}",
+        age_words(took),
+        dir.display()
+    )?;
+    Ok(())
+}
+
+/// Fetches the session that an address, or an id with its user, names into a folder of its name below
+/// `sessions`. How many files it has, and the folder.
+///
+/// # Errors
+/// What is wrong with the address, or what stopped the pull.
+pub async fn fetch_session(
+    args: &BucketArgs,
+    session: &str,
+    user: Option<&str>,
+    sessions: &Path,
+) -> anyhow::Result<(usize, PathBuf)> {
+    let mut config = args.config()?;
     let prefix = if session.contains("://") {
         let location = session::prefix_of_address(session)?;
         config.bucket = location.bucket;
         location.name
-    } else if let Some(user) = &args.user {
+    } else if let Some(user) = user {
         config.prefix_of_session(user, session)?
     } else {
         anyhow::bail!(
@@ -157,19 +190,9 @@ async fn pull_session(args: &PullArgs, session: &str) -> anyhow::Result<()> {
         .next()
         .unwrap_or_default();
     crate::storage::name::check_run_id(name)?; // the same rule makes it a folder's name
-    let dir = args.sessions.join(name);
+    let dir = sessions.join(name);
     let store = bucket::open(&config).await?;
-    let cache = args.bucket.cache(&config)?;
-    let started = std::time::Instant::now();
+    let cache = args.cache(&config)?;
     let placed = session::pull_session_at(&*store, &cache, &prefix, &dir).await?;
-    let mut out = std::io::stdout().lock();
-    let took = started.elapsed();
-    writeln!(
-        out,
-        "{} files in {}: {}",
-        placed.len(),
-        age_words(took),
-        dir.display()
-    )?;
-    Ok(())
+    Ok((placed.len(), dir))
 }

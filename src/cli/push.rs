@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
 
 use super::bucket::{self, Bar, BucketArgs};
 use crate::storage::push::{Push, PushEvent, PushOptions, PushReport};
 use crate::storage::queue::UploadQueue;
-use crate::storage::{StorageConfig, Store};
+use crate::storage::{StorageConfig, StorageError, Store};
 
 /// Send a run, its review and its settings to the bucket; run again to resume
 #[derive(Debug, Clone, clap::Args)]
@@ -32,6 +33,9 @@ pub struct PushArgs {
     /// For a file that both sides changed: take the bucket's; the local one is kept hidden beside it
     #[arg(long, value_name = "FILE")]
     pub theirs: Vec<String>,
+    /// For a file that both sides changed: keep both, the local one under a name of its own
+    #[arg(long, value_name = "FILE")]
+    pub both: Vec<String>,
     /// Folder of queued uploads (default: the user's folder for program state)
     #[arg(long, env = "FILL_AUDIT_QUEUE", value_name = "DIR")]
     pub queue: Option<PathBuf>,
@@ -44,61 +48,66 @@ pub struct PushArgs {
 ///
 /// # Errors
 /// What stopped the push, or that files failed or wait for a decision. Without a network the run is queued.
-pub fn run(args: PushArgs) -> anyhow::Result<()> {
-    bucket::block_on(async move {
+pub fn run(args: PushArgs) -> anyhow::Result<u8> {
+    let how = "what was sent stays, and the same command sends the rest";
+    bucket::run_until_ctrl_c(how, |cancel| async move {
         let config = args.bucket.config()?;
         let queue = args.queue.clone().or_else(UploadQueue::default_dir);
         let queue = queue.context("no folder for queued uploads is known: give --queue DIR")?;
         let queue = UploadQueue::new(queue);
-        let store = bucket::open(&config).await?;
+        let store = bucket::or_stopped(&cancel, bucket::open(&config)).await?;
         if args.queued {
-            push_queued(&queue, &store).await?;
+            push_queued(&queue, &store, &cancel).await?;
         }
         match &args.run_dir {
-            Some(dir) => push_run(&args, dir, &config, store, &queue).await,
+            Some(dir) => {
+                let push = push_of(&args, dir, &config, store, cancel)?;
+                send(&push, &queue, false).await
+            }
             None => Ok(()),
         }
     })
 }
 
-async fn push_run(
+fn push_of(
     args: &PushArgs,
     dir: &Path,
     config: &StorageConfig,
     store: Arc<dyn Store>,
-    queue: &UploadQueue,
-) -> anyhow::Result<()> {
-    let absolute = std::path::absolute(dir)?;
-    let run_id = absolute
-        .file_name()
-        .and_then(|n| n.to_str())
-        .with_context(|| {
-            format!(
-                "a run's folder is named like the run, and this is none: {}",
-                dir.display()
-            )
-        })?;
-    let (events, mut heard) = tokio::sync::mpsc::unbounded_channel();
-    let mut push = Push {
+    cancel: CancellationToken,
+) -> anyhow::Result<Push> {
+    Ok(Push {
         store,
-        prefix: config.prefix_of_run(run_id)?,
+        prefix: config.prefix_of_run(&bucket::run_id_of_folder(dir)?)?,
         dir: dir.to_owned(),
         options: PushOptions {
             at_once: usize::from(args.jobs),
-            resolutions: bucket::resolutions(&args.mine, &args.theirs),
+            resolutions: bucket::resolutions(&args.mine, &args.theirs, &args.both),
             extra: args
                 .settings
                 .iter()
                 .map(|f| ("phase1.toml".to_owned(), f.clone()))
                 .collect(),
         },
-        events: Some(events),
-        cancel: bucket::cancelled_by_ctrl_c(),
-    };
+        events: None,
+        cancel,
+    })
+}
+
+/// Sends a run with a bar on the terminal, and says what became of it. Without a network it is queued.
+///
+/// # Errors
+/// What stopped the push, or that files failed or wait for a decision.
+pub async fn send(push: &Push, queue: &UploadQueue, is_quiet: bool) -> anyhow::Result<()> {
+    let (events, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let mut push = push.clone();
+    push.events = Some(events);
     let showing = tokio::spawn(async move {
         let bar = Bar::new();
         while let Some(event) = heard.recv().await {
-            if let PushEvent::Progress(progress) = event {
+            if let PushEvent::Progress(progress) = event
+                && !is_quiet
+            {
                 bar.show(&progress);
             }
         }
@@ -108,25 +117,34 @@ async fn push_run(
     push.events = None;
     showing.await?;
     match result {
-        Ok(report) => say(&report, dir),
+        Ok(report) if is_quiet && report.is_complete() => Ok(()),
+        Ok(report) => say(&report, &push.dir),
         Err(error) if error.is_offline() => {
             queue.add(&push)?;
-            let mut out = std::io::stdout().lock();
-            writeln!(
-                out,
+            let said = format!(
                 "{error}\nqueued: `fill-audit push --queued` sends {}",
-                dir.display()
-            )?;
+                push.dir.display()
+            );
+            if is_quiet {
+                writeln!(std::io::stderr(), "{said}")?;
+            } else {
+                writeln!(std::io::stdout(), "{said}")?;
+            }
             Ok(())
         }
         Err(error) => Err(error.into()),
     }
 }
 
-async fn push_queued(queue: &UploadQueue, store: &Arc<dyn Store>) -> anyhow::Result<()> {
-    let results = queue
-        .send_all(store, &bucket::cancelled_by_ctrl_c())
-        .await?;
+async fn push_queued(
+    queue: &UploadQueue,
+    store: &Arc<dyn Store>,
+    cancel: &CancellationToken,
+) -> anyhow::Result<()> {
+    let results = queue.send_all(store, cancel).await?;
+    if cancel.is_cancelled() {
+        return Err(StorageError::Cancelled.into());
+    }
     if results.is_empty() {
         writeln!(std::io::stdout(), "nothing is queued for {}", store.place())?;
     }
@@ -166,7 +184,7 @@ fn say(report: &PushReport, dir: &Path) -> anyhow::Result<()> {
     for conflict in &report.conflicts {
         writeln!(
             out,
-            "{} (--mine {f} or --theirs {f})",
+            "{} (--mine {f} or --theirs {f} or --both {f})",
             conflict.words(),
             f = conflict.file
         )?;

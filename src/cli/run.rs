@@ -1,7 +1,9 @@
 //! `fill-audit run`: starts a run, goes on with one, or adds a sweep to one.
 
+use super::bucket::BucketArgs;
 use super::matrix_args::{AxisArgs, AxisDefaults, RecipeArgs};
 use super::progress::{Progress, cancel_flag};
+use super::uploading::Uploading;
 use super::{EXIT_CANCELLED, EXIT_CELLS_FAILED, EXIT_OK, assets, run_folder_of};
 use crate::audit::engine::FillEngine as _;
 use crate::audit::estimate::{self, Conditions};
@@ -9,7 +11,9 @@ use crate::audit::inputs::SessionInputs;
 use crate::audit::pipeline_engine::{EngineOptions, PipelineEngine};
 use crate::audit::run_folder;
 use crate::audit::start::{check_gates, defaults_of, extension_of, read_session, widest};
-use crate::audit::{self, AuditContext, AuditError, Ending, ExtendRequest, RunRequest, RunSummary};
+use crate::audit::{
+    self, AuditContext, AuditError, AuditEvent, Ending, ExtendRequest, RunRequest, RunSummary,
+};
 use crate::model::cell::CellDefaults;
 use crate::model::ids::RunId;
 use crate::model::mask_recipe::MaskRecipe;
@@ -24,10 +28,19 @@ use std::path::{Path, PathBuf};
 /// goes on with it and repeats no finished cell. Nothing is fetched from the network.
 #[derive(Debug, Clone, clap::Args)]
 pub struct RunArgs {
-    /// The session's folder, with image.png and mask.png.
+    /// The session's folder, with image.png and mask.png; or its address in a bucket (gs://…), or its id
+    /// there with --user.
     #[arg(long, value_name = "DIR", required_unless_present_any = ["resume", "extend"],
           conflicts_with_all = ["resume", "extend"])]
     pub session: Option<PathBuf>,
+    /// The user whose session it is, in the configured bucket; --session is then its id.
+    #[arg(long, value_name = "ID", requires = "session")]
+    pub user: Option<String>,
+    /// Send the run to the bucket: each cell as it is made, the report last, with links. The bucket and a
+    /// link are tried before any weights are loaded. Without a network the run waits on disk for
+    /// `fill-audit push --queued`.
+    #[arg(long)]
+    pub push: bool,
     /// The folder of weights: a published repository's layout, or a Hugging Face cache [default: the
     /// user's Hugging Face cache].
     #[arg(long, value_name = "DIR", env = "FILL_AUDIT_MODELS")]
@@ -69,6 +82,12 @@ pub struct RunArgs {
     /// What the model is given, and how it computes.
     #[command(flatten)]
     pub inference: InferenceArgs,
+    /// The bucket.
+    #[command(flatten)]
+    pub bucket: BucketArgs,
+    /// Folder of queued uploads (default: the user's folder for program state).
+    #[arg(long, env = "FILL_AUDIT_QUEUE", value_name = "DIR")]
+    pub queue: Option<PathBuf>,
 }
 
 /// What the model is given, and how it computes.
@@ -130,10 +149,23 @@ pub fn run(args: &RunArgs) -> anyhow::Result<u8> {
     if args.max_cells == Some(0) {
         bail!("--max-cells must be at least 1");
     }
+    // Both before any GPU time: the session, and whether the run can go up at its end.
+    let fetched = fetch_session(args)?;
+    let with_folder = fetched.as_ref().map(|(_, folder)| RunArgs {
+        session: Some(folder.clone()),
+        ..args.clone()
+    });
+    let args = with_folder.as_ref().unwrap_or(args);
     let (job, engine, defaults) = job(args, models)?;
     if args.dry_run {
         return dry_run(args, &job, &engine).map(|()| EXIT_OK);
     }
+    let mut uploading = if args.push {
+        let queue = args.queue.clone();
+        Some(Uploading::prepare(&args.bucket, queue, args.quiet)?)
+    } else {
+        None
+    };
     let mut engine = PipelineEngine::open(&engine)?;
     let mut progress = Progress::new(defaults, args.quiet);
     let summary = perform(
@@ -142,12 +174,37 @@ pub fn run(args: &RunArgs) -> anyhow::Result<u8> {
         args.max_cells,
         &mut engine,
         &mut progress,
+        uploading.as_mut(),
     )?;
     let Some(summary) = summary else {
         return Ok(EXIT_CANCELLED);
     };
     print_summary(&summary, args.quiet)?;
+    match uploading {
+        Some(_) if summary.ending == Ending::Cancelled => {
+            let folder = summary.folder.display();
+            writeln!(
+                std::io::stderr(),
+                "`fill-audit push {folder}` sends what is finished"
+            )?;
+        }
+        Some(uploading) => uploading.finish(&summary.folder, args.quiet)?,
+        None => {}
+    }
     Ok(exit_code(&summary))
+}
+
+/// A session that lies in a bucket, fetched into a temporary folder: the run keeps copies of its own.
+fn fetch_session(args: &RunArgs) -> anyhow::Result<Option<(tempfile::TempDir, PathBuf)>> {
+    let named = args.session.as_ref().and_then(|session| session.to_str());
+    let Some(named) = named.filter(|named| named.contains("://") || args.user.is_some()) else {
+        return Ok(None);
+    };
+    let scratch = tempfile::tempdir().context("there is no temporary folder for the session")?;
+    let fetching =
+        super::pull::fetch_session(&args.bucket, named, args.user.as_deref(), scratch.path());
+    let (_, folder) = super::bucket::runtime()?.block_on(fetching)?;
+    Ok(Some((scratch, folder)))
 }
 
 /// The job that the command line asks for, how the engine is set up for it, and what cell names leave
@@ -294,9 +351,18 @@ pub fn perform(
     max_cells: Option<usize>,
     engine: &mut PipelineEngine,
     progress: &mut Progress,
+    mut uploading: Option<&mut Uploading>,
 ) -> anyhow::Result<Option<RunSummary>> {
     let cancel = cancel_flag();
-    let mut observer = |event: audit::AuditEvent| progress.show(&event);
+    let mut run_dir = PathBuf::new();
+    let mut observer = |event: audit::AuditEvent| {
+        progress.show(&event);
+        match (&event, &mut uploading) {
+            (AuditEvent::Started { folder, .. }, _) => run_dir.clone_from(folder),
+            (AuditEvent::CellFinished { .. }, Some(uploading)) => uploading.cell_ended(&run_dir),
+            _ => {}
+        }
+    };
     let mut context = AuditContext {
         clock: &jiff::Timestamp::now,
         cancel: &cancel,

@@ -24,6 +24,8 @@ pub struct ReportParts<'a> {
     pub links: BTreeMap<CellKey, String>,
     /// The contact sheet's file beside the report.
     pub contact_sheet: Option<&'a str>,
+    /// Which kind of addresses these are, and until when they work.
+    pub links_note: Option<&'a str>,
     /// The section on the review, with its heading.
     pub review: Option<&'a str>,
     /// The text of the section on the recommended settings, without its heading.
@@ -46,6 +48,9 @@ pub fn render(run: &Run, parts: &ReportParts<'_>) -> String {
         );
     }
     results(&mut text, run, &parts.links);
+    if let Some(note) = parts.links_note {
+        let _ = write!(text, "\n{}\n", one_line(note));
+    }
     by_quant(&mut text, run);
     acceleration(&mut text, run);
     if let Some(review) = parts.review {

@@ -126,6 +126,12 @@ pub enum Command {
     ExportView,
     /// Write the run's contact sheet.
     ExportSheet,
+    /// Send the open run, its review and its settings to the bucket.
+    PushRun,
+    /// Send what waits for the network.
+    SendQueued,
+    /// Stop fetching and sending.
+    StopTransfer,
     /// Start the composed run.
     StartRun,
     /// Cancel the run that is under way.
@@ -248,7 +254,7 @@ pub const COMMANDS: &[CommandInfo] = &[
     row(
         C::Reload,
         Menu::File,
-        "Read the run again",
+        "Read the run or the list again",
         &[ctrl('r'), key(Key::F(5))],
     ),
     row(
@@ -262,6 +268,24 @@ pub const COMMANDS: &[CommandInfo] = &[
         Menu::File,
         "Export a contact sheet",
         &[ctrl_shift('e')],
+    ),
+    row(
+        C::PushRun,
+        Menu::File,
+        "Send the run to the bucket",
+        &[ctrl('u')],
+    ),
+    row(
+        C::SendQueued,
+        Menu::File,
+        "Send waiting runs",
+        &[ctrl_shift('u')],
+    ),
+    row(
+        C::StopTransfer,
+        Menu::File,
+        "Stop fetching and sending",
+        &[],
     ),
     row(C::Quit, Menu::File, "Quit", &[ctrl('q')]),
     row(C::Left, Menu::Go, "Previous column", &[key(Key::Left)]),

@@ -4,6 +4,7 @@
 //! it cannot do itself (files, threads, dialogs) it hands back as [`Effect`]s.
 
 pub mod approving;
+pub mod bucket;
 pub mod command;
 pub mod compose;
 pub mod judging;
@@ -25,6 +26,7 @@ use crate::model::review::event::{Event as ReviewEvent, EventId, Mark};
 use crate::model::review::export::Format;
 use crate::model::review::select::{Filter, SortBy};
 use crate::model::run::{CellState, Run, RunDocument};
+use bucket::{BucketEffect, BucketEvent, BucketMsg, BucketView};
 use command::Command;
 use compose::{ComposeForm, Estimate, FieldProblem, RunRequest};
 use judging::{EventSource, MarksShown, SystemSource};
@@ -77,29 +79,6 @@ pub struct Toast {
     pub id: u64,
 }
 
-/// A run as it stands in the inbox.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InboxEntry {
-    /// Its folder.
-    pub dir: PathBuf,
-    /// Its id.
-    pub run_id: String,
-    /// Its session, if known.
-    pub session: Option<String>,
-    /// Cells that are done.
-    pub done: usize,
-    /// Cells in all.
-    pub total: usize,
-    /// Cells that failed.
-    pub failed: usize,
-    /// Cells with no verdict of this reviewer.
-    pub unreviewed: usize,
-    /// Whether `REPORT.md` is there.
-    pub is_finished: bool,
-    /// A picture of it.
-    pub thumbnail: Option<PathBuf>,
-}
-
 /// Everything that the window shows.
 pub struct AppState {
     /// The page in front.
@@ -108,10 +87,8 @@ pub struct AppState {
     pub run: Option<RunView>,
     /// A run that is being read, by its folder.
     pub opening: Option<PathBuf>,
-    /// Runs in the runs' folder.
-    pub inbox: Vec<InboxEntry>,
-    /// What is typed into the inbox' search.
-    pub inbox_search: String,
+    /// The list of runs, and everything about the bucket.
+    pub bucket: BucketView,
     /// The session in the mask lab.
     pub lab: Option<LabView>,
     /// The session that is being read for the lab, by its opening.
@@ -156,8 +133,6 @@ pub enum Msg {
     SetPivot(Box<Pivot>),
     /// The form was changed.
     SetCompose(Box<ComposeForm>),
-    /// The inbox' search was changed.
-    SetInboxSearch(String),
     /// A run is to be opened.
     Open(PathBuf),
     /// The reference key was pressed or let go.
@@ -172,6 +147,8 @@ pub enum Msg {
     Judge(JudgeMsg),
     /// Something in the mask lab.
     Lab(LabMsg),
+    /// Something about the list of runs or the bucket.
+    Bucket(BucketMsg),
     /// Something about the approval on screen.
     Approve(approving::ApproveMsg),
     /// Something about how the run is looked at.
@@ -230,8 +207,8 @@ pub enum Event {
     Lab(LabEvent),
     /// A second run or figures came.
     See(SeeEvent),
-    /// The runs' folder was read.
-    InboxListed(Vec<InboxEntry>),
+    /// Something about the list of runs or the bucket ended.
+    Bucket(BucketEvent),
     /// A folder was chosen.
     FolderChosen(FolderFor, PathBuf),
     /// A run made its folder and begins.
@@ -353,8 +330,8 @@ pub enum Effect {
     See(SeeEffect),
     /// Run cells of a run again with another recipe.
     ExtendRun(Box<ExtendRun>),
-    /// Read the runs' folder.
-    ListInbox(PathBuf),
+    /// Something for the list of runs or the bucket.
+    Bucket(BucketEffect),
     /// Ask for a folder.
     ChooseFolder(FolderFor),
     /// Estimate a run's time.
@@ -427,8 +404,7 @@ impl AppState {
             page: Page::Inbox,
             run: None,
             opening: None,
-            inbox: Vec::new(),
-            inbox_search: String::new(),
+            bucket: BucketView::default(),
             lab: None,
             lab_opening: None,
             compose,

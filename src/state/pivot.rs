@@ -36,8 +36,10 @@ pub struct Grid {
     pub rows: Vec<AxisValue>,
     /// Values of the columns.
     pub columns: Vec<AxisValue>,
-    /// Row by row; `None` where the run has no such cell.
+    /// Row by row; `None` where the run has no such cell, or it is left out.
     pub cells: Vec<Option<CellKey>>,
+    /// Indices into `cells` of those that a filter left out.
+    pub left_out: BTreeSet<usize>,
     /// Sweeps beside the matrix.
     pub strips: Vec<Strip>,
 }
@@ -49,6 +51,11 @@ impl Grid {
             return None;
         }
         self.cells.get(row * self.columns.len() + column)?.as_ref()
+    }
+
+    /// Whether a filter left out the cell at a row and a column.
+    pub fn is_left_out(&self, row: usize, column: usize) -> bool {
+        self.left_out.contains(&(row * self.columns.len() + column))
     }
 
     /// All cells in reading order, strips last, none twice.
@@ -325,6 +332,7 @@ impl Pivot {
             rows,
             columns,
             cells,
+            left_out: BTreeSet::new(),
             strips,
         }
     }

@@ -14,7 +14,8 @@ use crate::model::mask_recipe::MaskRecipe;
 use crate::model::matrix::Axis;
 use crate::model::review::failure::FailureTypes;
 use crate::model::review::select::{self, SortBy};
-use crate::model::run::{CellState, Run};
+use crate::model::run::{CellState, Run, files};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -94,6 +95,10 @@ pub struct RunView {
     pub mask_field: Option<Arc<MaskField>>,
     /// A recipe that the lab handed over, for cells that are run again.
     pub lab_recipe: Option<MaskRecipe>,
+    /// Files that are in the bucket and not here yet.
+    pub lacking: BTreeSet<String>,
+    /// How often a file was replaced since the run was opened; its picture is then read again.
+    pub revisions: BTreeMap<String, u64>,
 }
 
 impl RunView {
@@ -140,6 +145,8 @@ impl RunView {
             generation,
             mask_field: None,
             lab_recipe: None,
+            lacking: BTreeSet::new(),
+            revisions: BTreeMap::new(),
         }
     }
 
@@ -221,13 +228,20 @@ impl RunView {
                 rows: Vec::new(),
                 columns: Vec::new(),
                 cells: Vec::new(),
+                left_out: BTreeSet::new(),
                 strips: strips.collect(),
             };
         }
         let mut grid = self.pivot.grid(&self.run);
         if !judging.filters.is_empty() {
-            for cell in &mut grid.cells {
-                *cell = cell.take().filter(|key| judging.admits(key, &self.run));
+            for (index, cell) in grid.cells.iter_mut().enumerate() {
+                if cell
+                    .as_ref()
+                    .is_some_and(|key| !judging.admits(key, &self.run))
+                {
+                    *cell = None;
+                    grid.left_out.insert(index);
+                }
             }
             for strip in &mut grid.strips {
                 strip.cells.retain(|key| judging.admits(key, &self.run));
@@ -278,6 +292,15 @@ impl RunView {
             .collect();
         all.dedup();
         all
+    }
+
+    /// Whether a cell has pictures in the bucket that are not here yet.
+    pub fn lacks(&self, key: &CellKey) -> bool {
+        !self.lacking.is_empty()
+            && (self.lacking.contains(&self.run.picture_file(key))
+                || self
+                    .lacking
+                    .contains(&files::fill(&self.run.cell_name(key))))
     }
 
     /// The selected cell's state.

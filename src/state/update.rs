@@ -4,10 +4,12 @@ use super::command::Command;
 use super::lab::{self, LabMsg};
 use super::look::{self, Channel, Compare, Overlay, Reference, ViewRequest};
 use super::run_view::RunView;
-use super::{AppState, Effect, Event, FolderFor, Msg, Page, approving, seeing, update_judging};
+use super::{
+    AppState, Effect, Event, FolderFor, Msg, Page, approving, bucket, seeing, update_judging,
+};
 use crate::imaging::difference::Metric;
 use crate::model::ids::ReviewerId;
-use crate::model::run::RunDocument;
+use crate::model::run::{RunDocument, files};
 use std::path::PathBuf;
 
 /// How the message begins that stays until the disk takes verdicts again.
@@ -17,6 +19,7 @@ const UNWRITTEN: &str = "verdicts are kept in memory";
 pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
     let mut effects = apply(state, msg);
     effects.extend(seeing::figures::ask(state));
+    effects.extend(bucket::after_update(state));
     effects
 }
 
@@ -49,10 +52,7 @@ fn apply(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             state.compose = *form;
             check_form(state)
         }
-        Msg::SetInboxSearch(text) => {
-            state.inbox_search = text;
-            Vec::new()
-        }
+        Msg::Bucket(msg) => bucket::on_msg(state, msg),
         Msg::Open(dir) => open(state, dir),
         Msg::HoldReference(is_held) if state.page == Page::MaskLab => {
             lab::hold_other(state, is_held)
@@ -88,10 +88,12 @@ fn apply(state: &mut AppState, msg: Msg) -> Vec<Effect> {
     }
 }
 
-fn open(state: &mut AppState, dir: PathBuf) -> Vec<Effect> {
+pub(super) fn open(state: &mut AppState, dir: PathBuf) -> Vec<Effect> {
+    let mut effects = bucket::stop_for(state, &dir);
     state.opening = Some(dir.clone());
     state.page = Page::Run;
-    vec![Effect::OpenRun(dir)]
+    effects.push(Effect::OpenRun(dir));
+    effects
 }
 
 pub(super) fn check_form(state: &mut AppState) -> Vec<Effect> {
@@ -118,11 +120,14 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
         state.toast(reason, false);
         return Vec::new();
     }
+    if let Some(effects) = bucket::on_command(state, command) {
+        return effects;
+    }
     match command {
         Command::GoTo(page) => {
             state.page = page;
             match page {
-                Page::Inbox => vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))],
+                Page::Inbox => bucket::list(state),
                 Page::Compose => check_form(state),
                 Page::MaskLab if state.lab.is_none() && state.has_own_run() => {
                     lab::on_msg(state, LabMsg::OpenRun)
@@ -133,7 +138,7 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
         Command::OpenRunFolder => vec![Effect::ChooseFolder(FolderFor::Run)],
         Command::Reload => match &state.run {
             Some(view) if state.page == Page::Run => vec![Effect::OpenRun(view.dir.clone())],
-            _ => vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))],
+            _ => bucket::list(state),
         },
         Command::Help => {
             state.is_help_open = !state.is_help_open;
@@ -294,7 +299,11 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
 
 /// Asks for the mask of the open run, if it has one that was not read yet.
 fn load_mask(state: &AppState) -> Vec<Effect> {
-    let Some(view) = state.run.as_ref().filter(|view| view.mask_field.is_none()) else {
+    let is_here = |view: &&RunView| {
+        !view.lacking.contains(files::MASK) && !view.lacking.contains(files::IMAGE)
+    };
+    let wanted = state.run.as_ref().filter(|view| view.mask_field.is_none());
+    let Some(view) = wanted.filter(is_here) else {
         return Vec::new();
     };
     let load = |document: &RunDocument| Effect::LoadRunMask {
@@ -305,7 +314,7 @@ fn load_mask(state: &AppState) -> Vec<Effect> {
     view.run.document().map(load).into_iter().collect()
 }
 
-fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
+pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
     match event {
         Event::RunOpened { dir, result } => {
             if state.opening.as_ref() == Some(&dir) {
@@ -324,6 +333,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                         state.settings.failure_types.clone(),
                         state.next_id,
                     );
+                    fresh.lacking = state.bucket.lacking_of(&dir);
                     if let Some(former) = slot.as_ref() {
                         // How one looks is kept when runs change.
                         fresh.look = super::look::Look {
@@ -359,10 +369,7 @@ fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
         }
         Event::Lab(event) => lab::on_event(state, event),
         Event::See(event) => seeing::on_event(state, event),
-        Event::InboxListed(entries) => {
-            state.inbox = entries;
-            Vec::new()
-        }
+        Event::Bucket(event) => bucket::on_event(state, event),
         Event::FolderChosen(purpose, dir) => {
             let text = dir.display().to_string();
             match purpose {

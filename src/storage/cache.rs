@@ -18,6 +18,9 @@ use super::{ObjectMeta, Result, StorageError, Store, files};
 /// Parts of downloads that nobody continued for this long are removed.
 const PART_LIFETIME: Duration = Duration::from_hours(72);
 
+/// Small pictures that were made of objects; they count as much as objects do.
+const THUMBNAILS: &str = "thumbnails";
+
 /// The cache of one user.
 #[derive(Debug)]
 pub struct Cache {
@@ -131,6 +134,34 @@ impl Cache {
         Ok(path)
     }
 
+    /// The small picture that was kept under `key`, if it is still there. `key` names the version of what
+    /// it was made of, so that it never shows another.
+    pub fn thumbnail(&self, key: &str) -> Option<PathBuf> {
+        let path = self.thumbnail_path(key);
+        let is_there = path.is_file();
+        if is_there {
+            touch(&path);
+        }
+        is_there.then_some(path)
+    }
+
+    /// Keeps a small picture's file under `key`.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn keep_thumbnail(&self, key: &str, png: &[u8]) -> Result<PathBuf> {
+        let path = self.thumbnail_path(key);
+        files::write_atomic(&path, png)?;
+        self.added(png.len() as u64, &path);
+        Ok(path)
+    }
+
+    fn thumbnail_path(&self, key: &str) -> PathBuf {
+        self.root
+            .join(THUMBNAILS)
+            .join(format!("{}.png", hash(key)))
+    }
+
     /// Bytes held at present.
     pub fn held_bytes(&self) -> u64 {
         let mut held = self.lock();
@@ -142,7 +173,7 @@ impl Cache {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn clear(&self) -> Result<()> {
-        for folder in ["objects", "parts", "listings"] {
+        for folder in ["objects", "parts", "listings", THUMBNAILS] {
             let dir = self.root.join(folder);
             match fs::remove_dir_all(&dir) {
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -202,7 +233,7 @@ impl Cache {
     /// Removes the copies that were not used for longest until nine tenths of the limit are left; never
     /// `newest`, which someone is about to use.
     fn evict(&self, newest: &Path) -> u64 {
-        let mut stored = stored_files(&self.root.join("objects"));
+        let mut stored = self.stored();
         stored.sort_by_key(|file| file.used_at);
         let mut total: u64 = stored.iter().map(|file| file.size_bytes).sum();
         let goal = self.limit_bytes / 10 * 9;
@@ -217,11 +248,15 @@ impl Cache {
         total
     }
 
+    /// All copies and small pictures.
+    fn stored(&self) -> Vec<StoredFile> {
+        let mut stored = stored_files(&self.root.join("objects"));
+        stored.extend(stored_files(&self.root.join(THUMBNAILS)));
+        stored
+    }
+
     fn count(&self) -> u64 {
-        stored_files(&self.root.join("objects"))
-            .iter()
-            .map(|file| file.size_bytes)
-            .sum()
+        self.stored().iter().map(|file| file.size_bytes).sum()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<u64>> {

@@ -186,6 +186,24 @@ impl StorageConfig {
             .replace("{user_id}", user_id)
             .replace("{session_id}", session_id))
     }
+
+    /// User and session that the object or folder `name` belongs to, if it lies where sessions live.
+    pub fn session_of<'a>(&self, name: &'a str) -> Option<(&'a str, &'a str)> {
+        let (mut user, mut session) = (None, None);
+        let mut parts = name.split('/');
+        for wanted in self.session_prefix.trim_end_matches('/').split('/') {
+            let found = parts.next().filter(|part| !part.is_empty())?;
+            match wanted {
+                "{user_id}" => user = Some(found),
+                "{session_id}" => session = Some(found),
+                fixed if fixed == found => {}
+                // A field inside a longer part is not taken apart.
+                _ => return None,
+            }
+        }
+        let session = session.filter(|id| check_run_id(id).is_ok())?;
+        Some((user.unwrap_or_default(), session))
+    }
 }
 
 fn check_template(key: &str, value: &str, fields: &[&str], place: &str) -> Result<()> {
@@ -271,6 +289,12 @@ mod tests {
             config.prefix_of_session("u", "s").unwrap(),
             "users/u/sessions/s/"
         );
+        let found = config.session_of("users/u/sessions/s/image.png");
+        assert_eq!(found, Some(("u", "s")));
+        assert_eq!(config.session_of("users/u/sessions/s"), found);
+        for other in ["users/u/sessions/", "audit/r1/", "users/u/sessions/..", "x"] {
+            assert_eq!(config.session_of(other), None, "{other}");
+        }
         assert!(config.prefix_of_session("../u", "s").is_err());
         assert!(config.prefix_of_run("../x").is_err());
     }

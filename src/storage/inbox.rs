@@ -30,7 +30,8 @@ pub struct InboxEntry {
     pub dir: Option<PathBuf>,
     /// Its prefix in the bucket, if it is there.
     pub prefix: Option<String>,
-    /// When something of it was written last, in seconds since 1970: its date.
+    /// When something of it was written last, in seconds since 1970: its date. In the bucket, if it is
+    /// there: the copies on disk are as old as their fetching.
     pub updated_secs: i64,
     /// Size of all its objects in bytes (of the larger side).
     pub size_bytes: u64,
@@ -137,6 +138,7 @@ pub async fn list_inbox(
         }
     }
     let local = &local;
+    let is_offline = matches!(inbox.freshness, Some(Freshness::Saved { .. }));
     inbox.entries = futures::stream::iter(runs)
         .map(|(run_id, sides)| async move {
             let remote_prefix = config.prefix_of_run(run_id.as_str()).unwrap_or_default();
@@ -146,6 +148,7 @@ pub async fn list_inbox(
                 cache,
                 remote_prefix,
                 reviewer,
+                is_offline,
             };
             reader.entry(run_id, sides).await
         })
@@ -174,6 +177,8 @@ struct Reader<'a> {
     cache: &'a Cache,
     remote_prefix: String,
     reviewer: Option<&'a ReviewerId>,
+    /// The list is a saved one: what is not in the cache is not waited for.
+    is_offline: bool,
 }
 
 #[derive(Default)]
@@ -209,15 +214,15 @@ impl Reader<'_> {
         let is_unreviewed = |cell: &&CellKey| {
             documents.review.standing(self.reviewer, cell) == Standing::Unreviewed
         };
+        let latest = |side: &BTreeMap<&str, &ObjectMeta>| {
+            side.values().map(|object| object.updated_secs).max()
+        };
         let dir = self.local.root().join(run_id.as_str());
         let size =
             |side: &BTreeMap<&str, &ObjectMeta>| side.values().map(|o| o.size_bytes).sum::<u64>();
         InboxEntry {
-            updated_secs: local
-                .values()
-                .chain(remote.values())
-                .map(|o| o.updated_secs)
-                .max()
+            updated_secs: latest(&remote)
+                .or_else(|| latest(&local))
                 .unwrap_or_default(),
             size_bytes: size(&local).max(size(&remote)),
             session: documents.session,
@@ -281,6 +286,8 @@ impl Reader<'_> {
             for (file, meta) in side.iter().filter(|(file, _)| journal::is_journal(file)) {
                 match self.read(meta, is_local).await {
                     Ok(bytes) => events.extend(review_journal::parse(&bytes, 1, file).events),
+                    // That there is no network is said of the whole list.
+                    Err(error) if error.is_offline() => {}
                     Err(error) => found.problem = Some(error.to_string()),
                 }
             }
@@ -304,6 +311,7 @@ impl Reader<'_> {
         };
         match self.read(meta, is_local).await {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            Err(error) if error.is_offline() => None,
             Err(error) => {
                 *problem = Some(error.to_string());
                 None
@@ -320,7 +328,15 @@ impl Reader<'_> {
         let Some(bucket) = self.bucket else {
             return Ok(Vec::new());
         };
-        let path = self.cache.fetch(bucket, meta, &|_| ()).await?;
+        let path = if self.is_offline {
+            let held = self.cache.lookup(bucket, meta)?;
+            held.ok_or_else(|| super::StorageError::Offline {
+                place: format!("{}/{}", bucket.place(), meta.name),
+                detail: "it is not in the cache".into(),
+            })?
+        } else {
+            self.cache.fetch(bucket, meta, &|_| ()).await?
+        };
         tokio::fs::read(&path).await.map_err(io("reading", &path))
     }
 }

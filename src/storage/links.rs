@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use futures::{StreamExt as _, TryStreamExt as _};
+
 use super::store::{Link, LinkKind};
 use super::{ObjectName, Result, StorageError, Store};
 
 /// How long the audit's reports want their links to work.
 pub const WANTED_LIFETIME: Duration = Duration::from_hours(72);
+
+/// Links that are made at a time.
+const AT_ONCE: usize = 6;
 
 /// The links of a report. All are of one kind as a rule; a mixture is possible where only some objects are
 /// public.
@@ -82,13 +87,17 @@ pub async fn link_all(
     dir: &Path,
     files: &[String],
 ) -> Result<Links> {
-    let mut links = Links::default();
-    for file in files {
+    // Through signBlob each link is a call of its own.
+    let making = files.iter().map(|file| async move {
         let name = ObjectName::new(format!("{prefix}{file}"))?;
         let link = link_or_path(store, &name, &dir.join(file)).await?;
-        links.by_file.insert(file.clone(), link);
-    }
-    Ok(links)
+        Ok((file.clone(), link))
+    });
+    let by_file = futures::stream::iter(making)
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(Links { by_file })
 }
 
 /// Own key, `signBlob` and public address are the store's to try, in this order; the path is the last way.

@@ -62,7 +62,7 @@ struct Saved {
 }
 
 /// Lists everything below `prefix`; if the store cannot be reached, the list that was saved last below
-/// `cache_root`.
+/// `cache_root`, of this prefix or of a folder above it.
 ///
 /// # Errors
 /// What [`Store::list`] returns, if there is no saved list or the failure is not one of the network.
@@ -84,7 +84,11 @@ pub async fn list_or_saved(
                 freshness: Freshness::Live,
             })
         }
-        Err(error) if error.is_retryable() => saved(&path, &error).ok_or(error),
+        Err(error) if error.is_retryable() => {
+            let own = saved(&path, &error);
+            let listing = own.or_else(|| saved_above(store, cache_root, prefix, by_folder, &error));
+            listing.ok_or(error)
+        }
         Err(error) => Err(error),
     }
 }
@@ -108,6 +112,36 @@ fn save(path: &Path, page: &ListPage) -> Result<()> {
     let bytes = serde_json::to_vec(&saved)
         .map_err(|e| StorageError::io("writing", path)(std::io::Error::other(e)))?;
     files::write_atomic(path, &bytes)
+}
+
+/// What a saved list of a folder above says of `prefix`: of a run that was only seen in the list of runs.
+fn saved_above(
+    store: &dyn Store,
+    cache_root: &Path,
+    prefix: &str,
+    by_folder: bool,
+    because: &StorageError,
+) -> Option<Listing> {
+    if by_folder {
+        return None;
+    }
+    let mut above = prefix.trim_end_matches('/');
+    loop {
+        above = above.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let folder = match above {
+            "" => String::new(),
+            above => format!("{above}/"),
+        };
+        let path = saved_path(store, cache_root, &folder, false);
+        if let Some(mut listing) = saved(&path, because) {
+            let is_below = |o: &ObjectMeta| o.name.as_str().starts_with(prefix);
+            listing.objects.retain(is_below);
+            return (!listing.objects.is_empty()).then_some(listing);
+        }
+        if above.is_empty() {
+            return None;
+        }
+    }
 }
 
 /// A saved list that cannot be read is as good as none.
@@ -137,7 +171,34 @@ pub fn age_words(age: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
+
+    #[tokio::test]
+    async fn without_a_network_the_list_of_a_folder_above_serves() {
+        use crate::storage::{LocalDir, ObjectName, Precondition};
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalDir::new(dir.path().join("store"));
+        for name in ["audit/r1/a.png", "audit/r10/b.png", "c.png"] {
+            let name = ObjectName::new(name).unwrap();
+            let written = store.write(&name, "x".into(), Precondition::None);
+            written.await.unwrap();
+        }
+        let cache = dir.path().join("cache");
+        list_or_saved(&store, &cache, "audit/", false)
+            .await
+            .unwrap();
+        let offline = StorageError::Offline {
+            place: "p".into(),
+            detail: "d".into(),
+        };
+        let found = saved_above(&store, &cache, "audit/r1/", false, &offline).unwrap();
+        let names: Vec<&str> = found.objects.iter().map(|o| o.name.as_str()).collect();
+        assert_eq!(names, ["audit/r1/a.png"]);
+        assert!(matches!(found.freshness, Freshness::Saved { .. }));
+        assert!(saved_above(&store, &cache, "audit/r2/", false, &offline).is_none());
+        assert!(saved_above(&store, &cache, "other/r1/", false, &offline).is_none());
+    }
 
     #[test]
     fn ages_read_well() {

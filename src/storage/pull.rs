@@ -84,6 +84,8 @@ pub enum PullEvent {
         file: String,
         /// Where it is.
         path: PathBuf,
+        /// It was not here before, or was replaced.
+        fetched: bool,
     },
     /// A file did not come.
     Failed {
@@ -159,6 +161,8 @@ enum How {
     Place,
     /// The person takes theirs; what is there is kept aside.
     Replace,
+    /// The person keeps both; what is there is kept beside it.
+    Both,
     /// A journal that both sides have.
     Merge,
 }
@@ -191,7 +195,9 @@ impl Pull {
                 &self.prefix,
                 false,
             ));
-            let listing = listing.await?;
+            let listing = self
+                .or_cancelled(self.with_checksums(listing.await?))
+                .await?;
             if listing.objects.is_empty() && known.is_empty() {
                 return Err(StorageError::NotFound { place });
             }
@@ -220,6 +226,20 @@ impl Pull {
                 _ => return Ok(report),
             }
         }
+    }
+
+    /// A folder's list has no checksums: those of files that are here are asked for, to compare them.
+    async fn with_checksums(&self, mut listing: Listing) -> Result<Listing> {
+        for meta in &mut listing.objects {
+            let is_here = meta
+                .name
+                .relative_path(&self.prefix)
+                .is_ok_and(|relative| self.dir.join(relative).exists());
+            if meta.crc32c.is_none() && is_here {
+                meta.crc32c = self.store.stat(&meta.name).await?.crc32c;
+            }
+        }
+        Ok(listing)
     }
 
     fn has_report(&self, listing: &Listing) -> bool {
@@ -298,7 +318,11 @@ impl Pull {
             in_progress: report.in_progress,
         });
         for (file, path) in present {
-            self.tell(PullEvent::Arrived { file, path });
+            self.tell(PullEvent::Arrived {
+                file,
+                path,
+                fetched: false,
+            });
         }
         Ok(wanted)
     }
@@ -327,9 +351,10 @@ impl Pull {
         if seen.is_some_and(|seen| seen.generation == meta.generation) {
             return Ok(Local::KeepMine); // only this side has changed
         }
-        Ok(match self.options.resolutions.of(file) {
+        Ok(match self.options.resolutions.of(file, meta.generation) {
             Some(Resolution::KeepMine) => Local::KeepMine,
             Some(Resolution::TakeTheirs) => Local::Want(How::Replace),
+            Some(Resolution::KeepBoth) => Local::Want(How::Both),
             None => Local::Conflict(Conflict::new(file, path, meta)),
         })
     }
@@ -377,6 +402,7 @@ impl Pull {
                     self.tell(PullEvent::Arrived {
                         file: item.file,
                         path: item.path,
+                        fetched: true,
                     });
                     unsaved += 1;
                     if unsaved >= 50 {
@@ -531,6 +557,10 @@ fn place(cached: &Path, to: &Path, how: How, share: bool) -> Result<()> {
         How::Place => files::place_copy(cached, to, share),
         How::Replace => {
             conflict::keep_replaced(to)?;
+            files::place_copy(cached, to, share)
+        }
+        How::Both => {
+            conflict::keep_beside(to)?;
             files::place_copy(cached, to, share)
         }
         How::Merge => {

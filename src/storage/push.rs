@@ -314,9 +314,16 @@ impl Push {
                 Precondition::Generation(meta.generation) // only this side has changed
             }
             Some(_) if seen.is_some_and(|s| s.crc32c == crc) => return Ok(Outcome::NewerThere),
-            Some(meta) => match self.options.resolutions.of(&item.file) {
+            Some(meta) => match self.options.resolutions.of(&item.file, meta.generation) {
                 None => return Ok(conflict_of(item, meta)),
                 Some(Resolution::KeepMine) => Precondition::Generation(meta.generation),
+                Some(Resolution::KeepBoth) => {
+                    let bytes = read_verified(&*self.store, meta).await?;
+                    self.send_beside(item, content, crc).await?;
+                    conflict::keep_beside(&item.path)?;
+                    files::write_atomic(&item.path, &bytes)?;
+                    return Ok(Outcome::Taken(meta.clone()));
+                }
                 Some(Resolution::TakeTheirs) => {
                     let bytes = read_verified(&*self.store, meta).await?;
                     conflict::keep_replaced(&item.path)?;
@@ -341,6 +348,27 @@ impl Push {
                 }
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Sends this side's version under the name that it gets beside the store's.
+    async fn send_beside(&self, item: &Item, content: Bytes, crc: u32) -> Result<()> {
+        let file = conflict::name_beside(&item.file, crc);
+        let name = ObjectName::new(format!("{}{file}", self.prefix))?;
+        let sent = self
+            .store
+            .write(&name, content.clone(), Precondition::Absent);
+        match sent.await {
+            Err(error) if error.is_precondition() => {
+                // Its name holds its checksum: it was sent before.
+                let there = self.store.stat(&name).await?;
+                if is_equal(&there, &content, crc) {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            }
+            sent => sent.map(|_| ()),
         }
     }
 

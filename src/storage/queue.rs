@@ -104,6 +104,23 @@ impl UploadQueue {
         }
     }
 
+    /// Removes the entry of a push that was done, if there is one.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn remove_push(&self, push: &Push) -> Result<()> {
+        let dir = std::path::absolute(&push.dir)
+            .map_err(StorageError::io("finding the folder", &push.dir))?;
+        let entries = self.entries()?;
+        let is_its = |entry: &&QueuedPush| {
+            entry.dir == dir && entry.place == push.store.place() && entry.prefix == push.prefix
+        };
+        match entries.iter().find(is_its) {
+            Some(entry) => self.remove(entry),
+            None => Ok(()),
+        }
+    }
+
     /// Pushes what waits for `store`, oldest first, and removes what is complete. It ends at the first
     /// failure of the network; conflicts leave their entry in place.
     ///

@@ -66,6 +66,13 @@ impl SyncState {
         Ok(if state.place == place { state } else { empty() })
     }
 
+    /// Where the files in `dir` were fetched from or sent to last: bucket and prefix, as in
+    /// `gs://bucket/audit/run/`. `None` where there is no state.
+    pub fn place_of(dir: &Path) -> Option<String> {
+        let text = std::fs::read_to_string(path_in(dir)).ok()?;
+        ron::from_str::<Self>(&text).ok().map(|state| state.place)
+    }
+
     /// Whether the pull into `dir` was interrupted; `false` where there is no state.
     pub fn pull_was_interrupted(dir: &Path) -> bool {
         std::fs::read_to_string(path_in(dir))

@@ -12,7 +12,10 @@ use crate::state::seeing::time_tone::{TimeTone, secs_label};
 
 /// What a screen reader says of a cell, and what tests find it by: its name, its state, its marks.
 pub fn accessible_label(view: &RunView, key: &CellKey) -> String {
-    let state = view.run.cells.get(key).map_or("missing", CellState::word);
+    let state = match view.run.cells.get(key).map_or("missing", CellState::word) {
+        "missing" if view.lacks(key) => "arriving",
+        word => word,
+    };
     let mark = match view.run.baseline(key) {
         Some(Baseline::Exact) => ", baseline",
         Some(Baseline::OtherSteps) => ", baseline's quant and guidance",

@@ -152,6 +152,10 @@ fn cells_ui(
             .and_then(|rect| other_input(ui, index, it, rect, view, memory, out));
         hovered = own.or(other).or(hovered);
     }
+    if memory.is_fetching {
+        let on_screen = placed.iter().filter(|it| clip.intersects(it.rect));
+        memory.note_visible(on_screen.map(|it| it.key.clone()).collect(), out);
+    }
     let shown = memory.framing.view(memory.size_in_image, cell_px);
     memory.set_status(
         shown,
@@ -180,7 +184,12 @@ fn cells_ui(
         for column in 0..view.grid.columns.len() {
             if view.grid.at(row, column).is_none() {
                 let rect = layout.cell_rect(corner, row, column);
-                grid_cell::dashed_cell(ui.painter(), rect, "not in this run");
+                let why = if view.grid.is_left_out(row, column) {
+                    "left out by the filter"
+                } else {
+                    "not in this run"
+                };
+                grid_cell::dashed_cell(ui.painter(), rect, why);
             }
         }
     }

@@ -97,6 +97,10 @@ fn own_ui(
                 progress(painter, it.own, fraction, &text);
             }
             None if view.live.is_some() => dashed_cell(painter, it.own, "waiting"),
+            None if view.lacks(&it.key) && memory.is_fetching => {
+                dashed_cell(painter, it.own, "arriving");
+            }
+            None if view.lacks(&it.key) => dashed_cell(painter, it.own, "not fetched"),
             None => dashed_cell(painter, it.own, "not run"),
         },
         Some(state) => without_picture(painter, it.own, state),

@@ -115,7 +115,8 @@ pub fn collect(ctx: &egui::Context, state: &AppState, is_blind: bool, out: &mut 
             .run
             .as_ref()
             .is_some_and(|view| view.approving.is_some());
-        let is_modal = state.is_palette_open || state.is_help_open || is_approving;
+        let is_deciding = state.bucket.conflicts.is_some();
+        let is_modal = state.is_palette_open || state.is_help_open || is_approving || is_deciding;
         if is_modal
             && !matches!(
                 command,

@@ -8,6 +8,7 @@ use super::theme;
 use crate::model::cell::CellKey;
 use crate::model::ids::SessionId;
 use crate::model::run::{CellState, files};
+use crate::state::bucket::BucketMsg;
 use crate::state::lab::mask_field::MaskField;
 use crate::state::lab::result::RawPixel;
 use crate::state::look::ViewRequest;
@@ -38,6 +39,8 @@ pub struct UiMemory {
     pub mask_field: Option<FieldId>,
     /// The point under the cursor, which all cells mark.
     pub cursor_in_image: Option<[f64; 2]>,
+    /// Whether pictures of the open run are on their way from the bucket.
+    pub is_fetching: bool,
     /// The point whose values were listed last; kept while the cursor is elsewhere.
     pub values_at: Option<[f64; 2]>,
     /// The cell in which the wipe's line is being dragged.
@@ -64,9 +67,12 @@ pub struct UiMemory {
     pub note: Option<(CellKey, String)>,
     /// The filter's limit, in seconds.
     pub fast_enough_secs: f64,
+    /// The inbox' mark at the last frame, to tell when keys moved it.
+    pub inbox_marked: Option<String>,
     /// Where a box is being drawn: the cell and its first corner in the image.
     pub drawing: Option<(CellKey, [f64; 2])>,
     seen: BTreeSet<CellKey>,
+    visible: Vec<CellKey>,
     /// What the mask lab keeps.
     pub lab: super::mask_lab::LabMemory,
     request_seen: Option<u64>,
@@ -110,6 +116,7 @@ impl UiMemory {
             self.take_run(state.run.as_ref());
             self.mask_field = None;
             self.seen.clear();
+            self.visible.clear();
             self.mask_box = None;
             self.uploaded_field = None;
             self.values_at = None;
@@ -165,6 +172,14 @@ impl UiMemory {
         if is_there {
             self.seen.insert(key.clone());
             out.push(Msg::Judge(JudgeMsg::Seen(key.clone())));
+        }
+    }
+
+    /// Says which cells are on screen, when that changes, so that their pictures are fetched first.
+    pub fn note_visible(&mut self, cells: Vec<CellKey>, out: &mut Vec<Msg>) {
+        if cells != self.visible {
+            self.visible.clone_from(&cells);
+            out.push(Msg::Bucket(BucketMsg::Visible(cells)));
         }
     }
 
@@ -226,8 +241,11 @@ impl UiMemory {
         if !matches!(view.run.cells.get(key), Some(CellState::Done(_))) {
             return None;
         }
-        let path = view.dir.join(view.run.picture_file(key));
-        let revision = view.generation;
+        let file = view.run.picture_file(key);
+        // Replaced in the bucket and fetched again: another picture under the same name.
+        let replaced = view.revisions.get(&file).copied().unwrap_or_default();
+        let revision = view.generation + (replaced << 32);
+        let path = view.dir.join(file);
         Some(
             self.canvas
                 .as_mut()?
@@ -250,6 +268,9 @@ impl UiMemory {
     /// The session's photograph, where the run has a copy.
     pub fn original_of(&mut self, view: &RunView) -> Option<ImageId> {
         view.run.document()?;
+        if view.lacking.contains(files::IMAGE) {
+            return None;
+        }
         let path = view.dir.join(files::IMAGE);
         Some(self.canvas.as_mut()?.image(&ImageSource::File {
             path,
@@ -260,6 +281,9 @@ impl UiMemory {
     /// The session's raw mask, where the run has a copy.
     pub fn mask_of(&mut self, view: &RunView) -> Option<ImageId> {
         view.run.document()?;
+        if view.lacking.contains(files::MASK) {
+            return None;
+        }
         let path = view.dir.join(files::MASK);
         Some(self.canvas.as_mut()?.image(&ImageSource::File {
             path,

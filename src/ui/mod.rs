@@ -25,8 +25,10 @@ mod run_page;
 mod settings_page;
 mod shell;
 mod side_panels;
+mod storage_settings;
 pub mod theme;
 mod time_tone;
+mod transfers;
 mod two_runs_bar;
 mod values_panel;
 mod verdicts;
@@ -50,7 +52,7 @@ pub fn window_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, out
     shell::tab_bar_ui(ui, state, out);
     shell::status_bar_ui(ui, state, &memory.status_text, out);
     match state.page {
-        Page::Inbox => inbox_page::inbox_page_ui(ui, state, out),
+        Page::Inbox => inbox_page::inbox_page_ui(ui, state, memory, out),
         Page::Run => run_page::run_page_ui(ui, state, memory, out),
         Page::Compose => compose_page::compose_page_ui(ui, state, &state.devices, out),
         Page::Settings => settings_page::settings_page_ui(ui, state, out),
@@ -62,6 +64,9 @@ pub fn window_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, out
         approve::approve_ui(&ctx, view, approving, memory, out);
     } else {
         memory.has_focused_approval = false;
+    }
+    if let Some(conflicts) = &state.bucket.conflicts {
+        transfers::conflicts_ui(&ctx, conflicts, out);
     }
     shell::toasts_ui(&ctx, state, out);
     help::help_ui(&ctx, state, out);

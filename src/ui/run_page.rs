@@ -6,6 +6,7 @@ use super::{
 };
 use crate::imaging::difference::Metric;
 use crate::model::run::CellState;
+use crate::state::bucket::transfer::PullView;
 use crate::state::command::Command;
 use crate::state::look::{Compare, Overlay, Reference};
 use crate::state::run_view::RunView;
@@ -21,6 +22,9 @@ pub fn run_page_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, o
             ui.vertical_centered(|ui| {
                 if state.opening.is_some() {
                     ui.spinner();
+                    if let Some(words) = state.bucket.pull.as_ref().and_then(PullView::words) {
+                        ui.label(words);
+                    }
                 } else {
                     ui.label(
                         "No run is open. Open one from the inbox, or drop a run's folder here.",
@@ -72,6 +76,7 @@ pub fn run_page_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, o
                 side_panels::inspector_ui(ui, state, view, memory, out);
             });
     }
+    memory.is_fetching = state.bucket.is_fetching(&view.dir);
     egui::CentralPanel::default()
         .frame(egui::Frame::NONE)
         .show(ui, |ui| {

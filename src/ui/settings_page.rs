@@ -1,5 +1,6 @@
-//! Settings: who reviews, where things are kept, how much memory pictures may take.
+//! Settings: who reviews, where things are kept, how much memory pictures may take, and storage.
 
+use super::storage_settings::storage_settings_ui;
 use crate::model::review::failure::{FailureKey, FailureType, FailureTypes};
 use crate::state::settings::Settings;
 use crate::state::{AppState, Msg};
@@ -75,6 +76,9 @@ pub fn settings_page_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>)
                     });
                     ui.end_row();
                 });
+            ui.add_space(12.0);
+            ui.separator();
+            storage_settings_ui(ui, state, out);
         });
     });
     if settings != state.settings {

@@ -1,6 +1,6 @@
 //! What surrounds every page: tab bar with menus, status bar, messages.
 
-use super::theme;
+use super::{theme, transfers};
 use crate::state::command::{COMMANDS, Command, Menu, is_blind_only};
 use crate::state::compose::duration_label;
 use crate::state::lab::LabMsg;
@@ -144,7 +144,9 @@ pub fn status_bar_ui(
                     out.push(Msg::Command(Command::CancelRun));
                 }
             }
-            if let Some(dir) = &state.opening {
+            transfers::transfers_ui(ui, state, out);
+            let is_read = |dir: &&std::path::PathBuf| !state.bucket.is_fetching(dir);
+            if let Some(dir) = state.opening.as_ref().filter(is_read) {
                 ui.spinner();
                 ui.label(format!("reading {}", dir.display()));
             }

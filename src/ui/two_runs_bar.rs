@@ -31,13 +31,14 @@ pub fn menu_ui(
         egui::ScrollArea::vertical()
             .max_height(320.0)
             .show(ui, |ui| {
-                for entry in state.inbox.iter().filter(|entry| entry.dir != view.dir) {
-                    let text = format!(
-                        "{}  ({} of {} cells)",
-                        entry.run_id, entry.done, entry.total
-                    );
+                // What lies in the bucket alone has to be fetched first, by opening it once.
+                for row in &state.bucket.inbox.listing.rows {
+                    let Some(dir) = row.dir.as_ref().filter(|dir| **dir != view.dir) else {
+                        continue;
+                    };
+                    let text = format!("{}  ({} of {} cells)", row.run_id, row.done, row.total);
                     if ui.button(text).clicked() {
-                        out.push(Msg::See(SeeMsg::OpenOther(entry.dir.clone())));
+                        out.push(Msg::See(SeeMsg::OpenOther(dir.clone())));
                         ui.close();
                     }
                 }

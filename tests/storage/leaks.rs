@@ -15,7 +15,7 @@ use super::support::{emulator, fixture, name, new_bucket, open_with_key};
 static LINES: AtomicUsize = AtomicUsize::new(0);
 
 /// The first secret in `line`, if there is one: a piece of the test key, a token that it signed, a signature.
-fn secret_in(line: &str, key_pieces: &[String]) -> Option<String> {
+pub fn secret_in(line: &str, key_pieces: &[String]) -> Option<String> {
     let lower = line.to_lowercase();
     for known in [
         "x-goog-signature=",
@@ -34,7 +34,7 @@ fn secret_in(line: &str, key_pieces: &[String]) -> Option<String> {
         .cloned()
 }
 
-fn key_pieces() -> Vec<String> {
+pub fn key_pieces() -> Vec<String> {
     let text = std::fs::read_to_string(fixture("signing/key.json")).unwrap_or_default();
     let key: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
     let pem = key["private_key"].as_str().unwrap_or_default().to_owned();

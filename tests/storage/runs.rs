@@ -431,6 +431,15 @@ async fn the_inbox_shows_bucket_and_disk_as_one_list() -> Result<()> {
     let ours = find("r2")?;
     assert_eq!((ours.done, ours.total, ours.failed), (2, 3, 1));
     assert!(ours.in_progress && ours.dir.is_some() && ours.prefix.is_some());
+    let there = store.stat(&name("audit/r2/Q8_0_gs4.ron")?).await?;
+    std::fs::File::open(here.join("Q8_0_gs4.ron"))?
+        .set_modified(std::time::SystemTime::now() + Duration::from_secs(9000))?;
+    let again = list_inbox(Some(&*store), &cache, &config, &runs, None).await?;
+    let date = again.entries.iter().map(|e| e.updated_secs).max();
+    assert!(
+        date.is_some_and(|date| (date - there.updated_secs).abs() < 600),
+        "a copy on disk has made the run younger: {date:?}"
+    );
     assert!(matches!(ours.thumbnail, Some(Thumbnail::File(_))));
     assert!(ours.matches("R2") && service.matches("s1") && !ours.matches("x"));
     // Without the bucket, what is on disk, and why the rest is missing.
@@ -593,6 +602,15 @@ async fn a_folder_serves_as_well_as_a_bucket() -> Result<()> {
     .run()
     .await?;
     assert_eq!(report.arrived.len(), 9);
+    let again = pull(
+        store.clone(),
+        &scratch.path().join("cache"),
+        "audit/r1/",
+        &dir,
+    )?
+    .run()
+    .await?;
+    assert_eq!((again.arrived.len(), again.unchanged), (0, 9));
     ensure_same(&tree(&dir, false)?, &tree(&original, false)?)?;
     assert_eq!(
         checksums(&dir)?,

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// A run of that session with one quant and two guidances, made at 10 px and a long side of 256.
-fn own_run(desk: &Desk, recipe: &MaskRecipe) -> PathBuf {
+pub fn own_run(desk: &Desk, recipe: &MaskRecipe) -> PathBuf {
     let request = RunRequest {
         session_dir: session(desk),
         runs_dir: desk.folder.path().join("runs"),

@@ -78,7 +78,7 @@ pub enum SeeEffect {
 
 pub(super) fn on_msg(state: &mut AppState, msg: SeeMsg) -> Vec<Effect> {
     if let SeeMsg::ListRuns = msg {
-        return vec![Effect::ListInbox(PathBuf::from(&state.settings.runs_dir))];
+        return super::bucket::list(state);
     }
     if let SeeMsg::OpenOther(dir) = msg {
         return open_other(state, dir);
