@@ -257,8 +257,8 @@ impl LabBench {
 
     fn take(&mut self, mask: &GrayImage, outbox: &Outbox) {
         let changed = self.painting.replace(mask);
-        self.tell_pending(outbox);
         self.after_painting(changed, outbox);
+        self.tell_pending(outbox);
     }
 
     /// Says which mask waits for a word, if any.

@@ -147,7 +147,7 @@ pub fn fill_menu_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &m
         .as_ref()
         .and_then(|key| badge(state, view, key))
     {
-        ui.colored_label(theme::WARNING, text);
+        ui.colored_label(theme::warning(ui), text);
     }
 }
 

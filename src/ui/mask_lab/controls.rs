@@ -49,7 +49,7 @@ fn session_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut Vec
     ui.horizontal_wrapped(|ui| {
         ui.strong(format!("Session {}", view.opened.name));
         if view.has_unsaved() {
-            ui.colored_label(theme::WARNING, "not saved");
+            ui.colored_label(theme::warning(ui), "not saved");
         }
     });
     let (width, height) = view.opened.placement.image_size;
@@ -68,7 +68,8 @@ fn session_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut Vec
         .iter()
         .chain(&view.opened.warnings);
     for problem in problems {
-        ui.add(egui::Label::new(egui::RichText::new(problem).color(theme::WARNING)).wrap());
+        let text = egui::RichText::new(problem).color(theme::warning(ui));
+        ui.add(egui::Label::new(text).wrap());
     }
 }
 

@@ -28,7 +28,7 @@ pub fn figures_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut
 }
 
 fn warning(ui: &mut egui::Ui, text: impl Into<String>) {
-    let text = egui::RichText::new(text).color(theme::WARNING);
+    let text = egui::RichText::new(text).color(theme::warning(ui));
     ui.add(egui::Label::new(text).wrap());
 }
 

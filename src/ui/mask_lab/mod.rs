@@ -138,7 +138,7 @@ fn pending_ui(ui: &mut egui::Ui, view: &LabView, out: &mut Vec<Msg>) {
         .stroke(egui::Stroke::new(1.0, theme::WARNING))
         .show(ui, |ui| {
             ui.horizontal_wrapped(|ui| {
-                ui.colored_label(theme::WARNING, "A mask needs your word:");
+                ui.colored_label(theme::warning(ui), "A mask needs your word:");
                 ui.label(&pending.name);
             });
             for finding in &pending.findings {
