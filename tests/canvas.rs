@@ -11,6 +11,10 @@ mod differences;
 mod formulas;
 #[path = "canvas/input.rs"]
 mod input;
+#[path = "canvas/mask_styles.rs"]
+mod mask_styles;
+#[path = "canvas/masks.rs"]
+mod masks;
 #[path = "canvas/overlays.rs"]
 mod overlays;
 #[path = "canvas/page.rs"]

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 #[path = "run_cli/commands.rs"]
 mod commands;
+#[path = "run_cli/gates.rs"]
+mod gates;
 #[path = "run_cli/kills.rs"]
 mod kills;
 

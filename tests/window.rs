@@ -11,6 +11,13 @@ mod window {
     mod hostile;
     mod judging;
     mod judging_pictures;
+    mod lab_controls;
+    mod lab_files;
+    mod lab_gates;
+    mod lab_pictures;
+    mod lab_placement;
+    mod lab_recipe;
+    mod lab_runs;
     mod mask_lab;
     mod mask_lab_run;
     mod run_page;

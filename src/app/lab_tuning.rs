@@ -5,7 +5,7 @@ use super::effects::Outbox;
 use super::lab_effects::chain;
 use super::lab_session::SessionFiles;
 use crate::imaging::codecs;
-use crate::imaging::composite::{Placement, composite, composite_weights};
+use crate::imaging::composite::{composite, composite_weights};
 use crate::imaging::mask::binary::PixelBox;
 use crate::imaging::mask::{BinaryMask, Components, MaskFix, MaskStages, inspect_mask, process};
 use crate::imaging::resize::TOKEN_PX;
@@ -13,7 +13,7 @@ use crate::imaging::{GrayImage, RgbImage};
 use crate::model::cell::CellKey;
 use crate::model::mask_recipe::MaskRecipe;
 use crate::state::Event;
-use crate::state::lab::mask_field::{Layout, inference_mask};
+use crate::state::lab::mask_field::inference_mask;
 use crate::state::lab::painting::{MaskPainting, PaintOp, joined};
 use crate::state::lab::result::{
     Composed, LabField, LabResult, Opened, Painted, PendingMask, RawPixel,
@@ -212,7 +212,7 @@ impl LabBench {
         let Some(tuned) = &mut self.tuned[slot.index()] else {
             return;
         };
-        match tuned.result(mask_revision, self.subject.as_ref(), &self.opened.placement) {
+        match tuned.result(mask_revision, self.subject.as_ref()) {
             Ok(result) => {
                 let event = LabEvent::Processed(self.opening, slot, Arc::new(result));
                 outbox.send(Event::Lab(event));
@@ -257,8 +257,8 @@ impl LabBench {
 
     fn take(&mut self, mask: &GrayImage, outbox: &Outbox) {
         let changed = self.painting.replace(mask);
-        self.tell_pending(outbox);
         self.after_painting(changed, outbox);
+        self.tell_pending(outbox);
     }
 
     /// Says which mask waits for a word, if any.
@@ -330,14 +330,13 @@ impl Tuned {
         &mut self,
         mask_revision: u64,
         subject: Option<&BinaryMask>,
-        placement: &Placement,
     ) -> Result<LabResult, String> {
         let specks = self.stages.specks();
         let counts = (self.stages.field_computations(), self.stages.clean_ups());
         let field = match &self.field {
             Some((made_at, field)) if *made_at == counts => Arc::clone(field),
             _ => {
-                let field = Arc::new(field_of(&mut self.stages, &specks, placement));
+                let field = Arc::new(field_of(&mut self.stages, &specks));
                 let counts = (self.stages.field_computations(), self.stages.clean_ups());
                 self.field = Some((counts, Arc::clone(&field)));
                 field
@@ -361,13 +360,13 @@ impl Tuned {
     }
 }
 
-fn field_of(stages: &mut MaskStages, specks: &BinaryMask, placement: &Placement) -> LabField {
+fn field_of(stages: &mut MaskStages, specks: &BinaryMask) -> LabField {
     let field = stages.field();
     let (width, height) = field.size();
     let distance_px = field.distance_f32();
     let on = stages.mask().raw.to_grey();
     let dropped = specks.to_grey();
-    let raw: Vec<RawPixel> = on
+    let raw = on
         .as_raw()
         .iter()
         .zip(dropped.as_raw())
@@ -377,31 +376,10 @@ fn field_of(stages: &mut MaskStages, specks: &BinaryMask, placement: &Placement)
             _ => RawPixel::Speck,
         })
         .collect();
-    let (across, down) = placement.image_size;
-    if placement.region == PixelBox::whole(across, down) {
-        return LabField {
-            size: [width, height],
-            distance_px,
-            raw,
-        };
-    }
-    let PixelBox {
-        x,
-        y,
-        width: box_width,
-        height: box_height,
-    } = placement.region;
-    let region = crate::model::run::PixelBox {
-        x,
-        y,
-        width: box_width,
-        height: box_height,
-    };
-    let layout = Layout::new((width, height), region, placement.image_size);
     LabField {
-        size: layout.size,
-        distance_px: layout.lay(&distance_px, f32::INFINITY),
-        raw: layout.lay(&raw, RawPixel::Off),
+        size: [width, height],
+        distance_px,
+        raw,
     }
 }
 

@@ -128,14 +128,15 @@ impl FillAuditApp {
         let dropped = ctx.input(|input| input.raw.dropped_files.clone());
         if let Some(file) = dropped.first() {
             let path = file.path();
-            if self.state.page == Page::MaskLab && path.is_file() && self.state.lab.is_some() {
-                self.messages
-                    .push(Msg::Lab(LabMsg::LoadMask(path.to_owned())));
-                return;
-            }
-            if self.state.page == Page::MaskLab && path.is_dir() {
-                self.messages
-                    .push(Msg::Lab(LabMsg::OpenSession(path.to_owned())));
+            if self.state.page == Page::MaskLab {
+                let has_session = self.state.lab.is_some();
+                let msg = match (path.is_dir(), path.parent()) {
+                    (true, _) => LabMsg::OpenSession(path.to_owned()),
+                    // Without a session a file stands for the session that it lies in.
+                    (false, Some(folder)) if !has_session => LabMsg::OpenSession(folder.to_owned()),
+                    (false, _) => LabMsg::LoadMask(path.to_owned()),
+                };
+                self.messages.push(Msg::Lab(msg));
                 return;
             }
             let dir = if path.is_dir() {

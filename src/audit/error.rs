@@ -29,7 +29,7 @@ pub enum AuditError {
     #[error("{0}")]
     Refused(String),
     /// The mask does not pass its quality gates.
-    #[error("the mask is refused: {}; give --override-gates with a reason to run it all the same", .problems.join("; "))]
+    #[error("the mask is refused: {}; give a reason to run it all the same: --override-gates, or “Override mask gates” where a run is composed", .problems.join("; "))]
     Gates {
         /// Each gate that it does not pass.
         problems: Vec<String>,

@@ -266,19 +266,26 @@ impl SessionInputs {
     }
 }
 
-/// The session's `subject.png` at inference size, white where nothing may be touched, if there is one.
+/// What must not be touched: `subject.png` of a session or a run.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The file as it lies on disk.
+    pub file: Vec<u8>,
+    /// White where nothing may be touched, at inference size.
+    pub mask: BinaryMask,
+}
+
+/// The `subject.png` of a session, or of a run that keeps a copy, if there is one.
 ///
 /// # Errors
 /// [`AuditError`] if it cannot be read or is not of the photograph's size.
-pub fn read_subject(
-    folder: &Path,
-    inputs: &SessionInputs,
-) -> Result<Option<BinaryMask>, AuditError> {
+pub fn read_subject(folder: &Path, inputs: &SessionInputs) -> Result<Option<Subject>, AuditError> {
     let path = folder.join(session_files::SUBJECT);
     if !path.exists() {
         return Ok(None);
     }
-    let grey = decode_grey(&read(&path)?, &path)?;
+    let file = read(&path)?;
+    let grey = decode_grey(&file, &path)?;
     let (width, height) = inputs.placement.image_size;
     if grey.dimensions() != (width, height) {
         return Err(AuditError::Picture {
@@ -292,7 +299,8 @@ pub fn read_subject(
     }
     let (width, height) = inputs.placement.inference_size;
     let small = resize_area(&cut(&grey, inputs.placement.region), width, height);
-    Ok(Some(BinaryMask::from_grey(&small, 128)))
+    let mask = BinaryMask::from_grey(&small, 128);
+    Ok(Some(Subject { file, mask }))
 }
 
 /// The mask in a file of the run, held against what the recipe makes now.

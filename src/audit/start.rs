@@ -95,7 +95,7 @@ pub fn start(
     let overridden = check_gates(
         &request.plan,
         &inputs,
-        subject.as_ref(),
+        subject.as_ref().map(|subject| &subject.mask),
         request.gates_override.as_deref(),
     )?;
     context.tell(AuditEvent::CheckingWeights);
@@ -145,6 +145,10 @@ pub fn start(
     };
     write(files::IMAGE, &inputs.image_file)?;
     write(files::MASK, &inputs.mask_file)?;
+    if let Some(subject) = &subject {
+        // For the gates of what is added later.
+        write(files::SUBJECT, &subject.file)?;
+    }
     write(files::INFERENCE_IMAGE, &inference_image)?;
     write(files::INFERENCE_MASK, &inference_mask)?;
     let text = document::to_ron(&document, files::RUN)?;
@@ -196,7 +200,13 @@ pub fn extend(
     };
     request::check_plan(&given, &request.prompts)?;
     let inputs = SessionInputs::of_run(folder, document)?;
-    check_gates(&given, &inputs, None, gates_override)?;
+    let subject = inputs::read_subject(folder, &inputs)?;
+    check_gates(
+        &given,
+        &inputs,
+        subject.as_ref().map(|subject| &subject.mask),
+        gates_override,
+    )?;
 
     let mut extension = extension_of(&run, document, request);
     extension.created_at = context.timestamp();

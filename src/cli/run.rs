@@ -7,7 +7,7 @@ use super::uploading::Uploading;
 use super::{EXIT_CANCELLED, EXIT_CELLS_FAILED, EXIT_OK, assets, run_folder_of};
 use crate::audit::engine::FillEngine as _;
 use crate::audit::estimate::{self, Conditions};
-use crate::audit::inputs::SessionInputs;
+use crate::audit::inputs::{SessionInputs, read_subject};
 use crate::audit::pipeline_engine::{EngineOptions, PipelineEngine};
 use crate::audit::run_folder;
 use crate::audit::start::{check_gates, defaults_of, extension_of, read_session, widest};
@@ -427,6 +427,13 @@ fn print_summary(summary: &RunSummary, is_quiet: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The gates that the masks of a plan do not pass; the region that must not be touched lies in `folder`.
+fn would_refuse(folder: &Path, plan: &Plan, inputs: &SessionInputs) -> anyhow::Result<Vec<String>> {
+    let subject = read_subject(folder, inputs)?;
+    let subject = subject.as_ref().map(|subject| &subject.mask);
+    Ok(check_gates(plan, inputs, subject, Some("dry run"))?)
+}
+
 fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let engine = PipelineEngine::open(options)?;
@@ -437,7 +444,7 @@ fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result
                 request.inference,
                 &widest(&request.plan),
             )?;
-            let gates = check_gates(&request.plan, &inputs, None, Some("dry run"))?;
+            let gates = would_refuse(&request.session_dir, &request.plan, &inputs)?;
             (None, inputs, gates, request.runs_dir.clone())
         }
         Job::Resume(folder) | Job::Extend(folder, _) => {
@@ -445,7 +452,17 @@ fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result
             let document = run.document().context("the run has no run.ron")?;
             let inputs = SessionInputs::of_run(folder, document)?;
             let runs_dir = folder.parent().unwrap_or(Path::new(".")).to_owned();
-            (Some(run), inputs, Vec::new(), runs_dir)
+            let gates = match job {
+                Job::Extend(_, request) => {
+                    let plan = Plan {
+                        matrix: request.matrix.clone(),
+                        recipe: request.recipe.clone(),
+                    };
+                    would_refuse(folder, &plan, &inputs)?
+                }
+                _ => Vec::new(),
+            };
+            (Some(run), inputs, gates, runs_dir)
         }
     };
     let (mut keys, defaults) = match (job, &run) {

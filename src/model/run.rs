@@ -18,6 +18,8 @@ pub mod files {
     pub const IMAGE: &str = "image.png";
     /// Copy of the session's raw mask.
     pub const MASK: &str = "mask.png";
+    /// Copy of the session's region that must not be touched, where it has one.
+    pub const SUBJECT: &str = "subject.png";
     /// What the model was given: the photograph at inference size.
     pub const INFERENCE_IMAGE: &str = "inference_image.png";
     /// What the model was given: the grown mask at inference size, black and white.

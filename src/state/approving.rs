@@ -106,7 +106,7 @@ fn stage(
         approved_by,
         at: approving.at,
         note: Some(&approving.note),
-        recipe: view.staged_recipe(&approving.cell).as_ref(),
+        recipe: view.shown_recipe(&approving.cell).as_ref(),
         image_sha256: approving.image_sha256.as_deref(),
         current: approving
             .current

@@ -93,6 +93,8 @@ pub struct AppState {
     pub lab: Option<LabView>,
     /// The session that is being read for the lab, by its opening.
     pub lab_opening: Option<u64>,
+    /// Whether cells are to be run again once the run under way has ended.
+    pub rerun_waits: bool,
     /// The form of a new run.
     pub compose: ComposeForm,
     /// What keeps the form from being a run.
@@ -407,6 +409,7 @@ impl AppState {
             bucket: BucketView::default(),
             lab: None,
             lab_opening: None,
+            rerun_waits: false,
             compose,
             compose_problems: Vec::new(),
             estimate: None,

@@ -324,9 +324,12 @@ impl RunView {
             .or_else(|| key.dilate_px.map(|px| px.value() as f32))
     }
 
-    /// The recipe that an approval would write: the cell's own, unless the overlay's dilation was moved.
-    pub fn staged_recipe(&self, key: &CellKey) -> Option<MaskRecipe> {
-        let mut recipe = self.run.recipe_of(key)?;
+    /// The recipe that is on screen for a cell, and that an approval would write: the lab's where it was
+    /// handed over, else the cell's own, at the dilation that the overlay shows. `None` while each cell
+    /// shows its own, or where that is unknown.
+    pub fn shown_recipe(&self, key: &CellKey) -> Option<MaskRecipe> {
+        let own = self.run.recipe_of(key)?;
+        let mut recipe = self.lab_recipe.clone().unwrap_or(own);
         recipe.dilate_px = self.look.dilate_px?;
         Some(recipe)
     }

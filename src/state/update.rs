@@ -36,6 +36,10 @@ fn apply(state: &mut AppState, msg: Msg) -> Vec<Effect> {
         }
         Msg::SetLook(look) => {
             if let Some(view) = &mut state.run {
+                if look.dilate_px.is_none() {
+                    // Each cell shows its own recipe again.
+                    view.lab_recipe = None;
+                }
                 view.look = *look;
             }
             Vec::new()
@@ -403,6 +407,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::RunEnded { dir, result } => {
+            state.rerun_waits = false;
             if let Some(view) = &mut state.run {
                 view.live = None;
             }

@@ -7,6 +7,7 @@ use crate::model::cell::CellKey;
 use crate::model::run::CellState;
 use crate::state::Msg;
 use crate::state::command::Command;
+use crate::state::lab::rerun;
 use crate::state::run_view::RunView;
 use eframe::egui::{self, Align2, Color32, vec2};
 
@@ -83,7 +84,8 @@ pub fn full_screen_ui(
     let title = if view.is_reference_held {
         "reference".to_owned()
     } else {
-        cell_look::full_title(view, key)
+        let made_at = rerun::made_at(view, key).map_or(String::new(), |text| format!("  ({text})"));
+        format!("{}{made_at}", cell_look::full_title(view, key))
     };
     theme::outlined_text(
         ui.painter(),

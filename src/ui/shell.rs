@@ -101,7 +101,7 @@ pub fn status_bar_ui(
                 ui.separator();
                 ui.label(format!("overlay: {}", view.look.overlay.label()));
                 theme::overlay_legend_ui(ui, view.look.overlay);
-                dilation_ui(ui, view, out);
+                dilation_ui(ui, view, !state.rerun_waits, out);
                 if view.look.exposure_stops != 0.0 {
                     ui.colored_label(
                         theme::warning(ui),
@@ -155,7 +155,7 @@ pub fn status_bar_ui(
 }
 
 /// What the selected cell was made at, while the overlay shows another dilation; and the way to have it.
-fn dilation_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
+fn dilation_ui(ui: &mut egui::Ui, view: &RunView, can_rerun: bool, out: &mut Vec<Msg>) {
     let Some(made_at) = view
         .selected
         .as_ref()
@@ -173,7 +173,7 @@ fn dilation_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
         ("Re-run these cells", RerunScope::Shown),
     ] {
         if ui
-            .add_enabled(view.live.is_none(), egui::Button::new(name).small())
+            .add_enabled(can_rerun, egui::Button::new(name).small())
             .clicked()
         {
             out.push(Msg::Lab(LabMsg::Rerun(scope)));

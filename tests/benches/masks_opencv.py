@@ -1,42 +1,46 @@
-"""Times OpenCV on the masks of masks.rs, to be run on the same machine as `cargo bench --bench masks`.
+"""Times OpenCV on the masks of masks.rs, which starts it at the end of `cargo bench --bench masks`.
 
     pip install numpy opencv-python-headless
-    python tests/benches/masks_opencv.py
+    python tests/benches/masks_opencv.py FOLDER RADIUS...
+
+FOLDER holds `{name}_{width}x{height}.raw`: `cleaned` and `specks` of 12 megapixels, `small` of 1.
+Prints JSON: OpenCV's version with its number of threads, and the median milliseconds of each
+operation under the name that masks.rs gives its own.
 """
 
+import json
+import pathlib
+import re
+import sys
 import time
 
 import cv2
 import numpy as np
 
 
-def leash(width, height):
-    """The mask that masks.rs draws, with numpy's noise instead of its own."""
-    u = (np.arange(width, dtype=np.float32) / width)[None, :]
-    v = (np.arange(height, dtype=np.float32) / height)[:, None]
-    band = np.abs(v - 0.5 - 0.3 * np.sin(u * 9.0)) < 0.02
-    blob = np.hypot(u - 0.3, (v - 0.4) * height / width) < 0.1
-    noise = np.random.default_rng(7).random((height, width)) < 0.001
-    return np.where((band | blob) ^ noise, 255, 0).astype(np.uint8)
+def masks_in(folder):
+    masks = {}
+    for path in folder.glob("*.raw"):
+        name, width, height = re.fullmatch(r"(\w+)_(\d+)x(\d+)", path.stem).groups()
+        masks[name] = np.fromfile(path, np.uint8).reshape(int(height), int(width))
+    return masks
 
 
 def disc(radius):
-    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    reach = int(radius)
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     return (x * x + y * y <= radius * radius).astype(np.uint8)
 
 
-def median_ms(operation, times=9):
+def median_ms(operation, rounds=9):
+    """One round to warm up, then the median."""
     operation()
     taken = []
-    for _ in range(times):
+    for _ in range(rounds):
         start = time.perf_counter()
         operation()
         taken.append((time.perf_counter() - start) * 1000)
-    return sorted(taken)[times // 2]
-
-
-def precise_distance(mask):
-    return cv2.distanceTransform(255 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return sorted(taken)[rounds // 2]
 
 
 def recipe(mask):
@@ -55,16 +59,27 @@ def recipe(mask):
 
 
 def main():
-    print(f"OpenCV {cv2.__version__}, {cv2.getNumThreads()} threads")
-    large, small = leash(4000, 3000), leash(1024, 1024)
-    print(f"12 MP  precise distanceTransform  {median_ms(lambda: precise_distance(large)):7.1f} ms")
-    for radius in (1, 10, 32):
-        kernel = disc(radius)
-        print(f"12 MP  dilate, radius {radius:<3}         {median_ms(lambda: cv2.dilate(large, kernel), 5):7.1f} ms")
-    print(f" 1 MP  precise distanceTransform  {median_ms(lambda: precise_distance(small)):7.1f} ms")
-    print(f" 1 MP  whole recipe               {median_ms(lambda: recipe(small)):7.1f} ms")
-    blur = lambda: cv2.GaussianBlur(small, (0, 0), 4.0, borderType=cv2.BORDER_REFLECT_101)
-    print(f" 1 MP  GaussianBlur, sigma 4      {median_ms(blur):7.1f} ms")
+    masks = masks_in(pathlib.Path(sys.argv[1]))
+    times = {}
+    for name in ("cleaned", "specks"):
+        # distanceTransform measures to zeros; turning the mask round is not timed.
+        inverted = 255 - masks[name]
+        times[f"12 MP exact distances, {name}"] = median_ms(
+            lambda: cv2.distanceTransform(inverted, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        )
+    for radius in sys.argv[2:]:
+        kernel = disc(float(radius))
+        times[f"12 MP dilation, {radius} px"] = median_ms(
+            lambda: cv2.dilate(masks["cleaned"], kernel), 5
+        )
+    small = masks["small"]
+    times["1 MP whole recipe"] = median_ms(lambda: recipe(small), 21)
+    grown = recipe(small)
+    times["1 MP feather, sigma 4"] = median_ms(
+        lambda: cv2.GaussianBlur(grown, (0, 0), 4.0, borderType=cv2.BORDER_REFLECT_101), 21
+    )
+    version = f"OpenCV {cv2.__version__} on {cv2.getNumThreads()} threads"
+    print(json.dumps({"version": version, "milliseconds": times}))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 use super::bucket_store::{BUCKET, GatedStore, copy_folder, only_in_bucket, services, shelf};
 use super::harness::{Desk, keep_picture, service_run, step_until, view};
-use super::mask_lab_run::own_run;
+use super::lab_runs::own_run;
 use eframe::egui::{Event, Key, Modifiers, Vec2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;

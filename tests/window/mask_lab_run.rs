@@ -1,62 +1,15 @@
-//! The mask lab beside a run: the run's mask, composites, hand-overs, cells that are run again, pictures.
+//! The mask lab beside a run: the run's mask, composites, hand-overs, a cell that is run again.
 
-use super::harness::{Desk, fixture, keep_picture, settle, step_until, view};
-use super::mask_lab::{
-    Window, is_settled, lab, open_session, send, session, set_recipe, settle_lab,
-};
-use eframe::egui::vec2;
+use super::harness::{Desk, settle, step_until, view};
+use super::lab_runs::own_run;
+use super::mask_lab::{Window, is_settled, lab, send, set_recipe};
+use eframe::egui::Key;
 use egui_kittest::kittest::Queryable as _;
-use fill_audit::audit::painted_engine::PaintedEngine;
-use fill_audit::audit::{AuditContext, RunRequest, execute, start};
-use fill_audit::model::cell::{Guidance, Quant, RadiusPx, Steps};
 use fill_audit::model::mask_recipe::MaskRecipe;
-use fill_audit::model::matrix::Matrix;
-use fill_audit::model::prompt;
-use fill_audit::model::run::{InferenceSize, MatmulPath, Plan};
 use fill_audit::state::command::Command;
-use fill_audit::state::lab::{LabMsg, LabTab};
+use fill_audit::state::lab::LabMsg;
 use fill_audit::state::look::ViewRequest;
 use fill_audit::state::{Msg, Page};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-
-/// A run of that session with one quant and two guidances, made at 10 px and a long side of 256.
-pub fn own_run(desk: &Desk, recipe: &MaskRecipe) -> PathBuf {
-    let request = RunRequest {
-        session_dir: session(desk),
-        runs_dir: desk.folder.path().join("runs"),
-        run_id: None,
-        is_new: false,
-        plan: Plan {
-            matrix: Matrix {
-                quants: vec![Quant::new("Q4_0").expect("a quant")],
-                guidances: [4.0, 10.0]
-                    .map(|g| Guidance::new(g).expect("a guidance"))
-                    .to_vec(),
-                steps: vec![Steps::new(2).expect("steps")],
-                seeds: vec![42],
-                prompts: vec![0],
-                dilations: vec![RadiusPx::new(10.0).expect("a radius")],
-            },
-            recipe: recipe.clone(),
-        },
-        prompts: vec![prompt::PRODUCTION.to_owned()],
-        inference: InferenceSize::Whole { long_side_px: 256 },
-        device: "cpu".to_owned(),
-        matmul: MatmulPath::Exact,
-        gates_override: None,
-    };
-    let cancel = AtomicBool::new(false);
-    let mut engine = PaintedEngine::default();
-    let mut context = AuditContext {
-        clock: &|| "2026-11-21T09:00:00Z".parse().expect("a time"),
-        cancel: &cancel,
-        observer: &mut |_| {},
-    };
-    let owned = start(&request, &mut engine, &mut context).expect("started");
-    execute(&owned, &mut engine, None, &mut context).expect("run");
-    owned.folder
-}
 
 #[test]
 fn a_run_opens_zoomed_to_its_mask_s_box() {
@@ -133,6 +86,49 @@ fn a_composite_is_approximated_while_dragging_and_exact_when_let_go() {
     );
 }
 
+#[test]
+fn holding_space_shows_the_composite_under_the_other_recipe_exactly_too() {
+    let desk = Desk::new();
+    let run = own_run(&desk, &MaskRecipe::default());
+    let mut harness = desk.plain();
+    harness.state_mut().send(Msg::Open(run));
+    settle(&mut harness);
+    harness
+        .state_mut()
+        .send(Msg::Command(Command::GoTo(Page::MaskLab)));
+    step_until(&mut harness, "the run's copies are open", is_settled_mut);
+    harness.get_by_label("Keep this one as B").click();
+    harness.run_steps(2);
+    set_recipe(&mut harness, |recipe| recipe.dilate_px = 20.0);
+    harness.get_by_label("Composite").click();
+    let shows =
+        |harness: &Window, label: &str| harness.query_all_by_label_contains(label).next().is_some();
+    step_until(&mut harness, "A is exact", |harness| {
+        shows(harness, "at 20 px, exact")
+    });
+    harness.key_down(Key::Space);
+    step_until(&mut harness, "B is exact", |harness| {
+        shows(harness, "at 10 px, exact")
+    });
+    let other = lab(&harness).exact_composite().expect("exact").revision;
+    // Both are kept: going to and fro computes nothing.
+    for _ in 0..2 {
+        harness.key_up(Key::Space);
+        harness.run_steps(2);
+        assert!(shows(&harness, "at 20 px, exact"));
+        harness.key_down(Key::Space);
+        harness.run_steps(2);
+        assert!(shows(&harness, "at 10 px, exact"));
+    }
+    let now = lab(&harness).exact_composite().expect("exact").revision;
+    assert_eq!(now, other);
+    // What is on screen is what badges speak of.
+    assert!(!shows(&harness, "as stored, made"));
+    harness.key_up(Key::Space);
+    harness.run_steps(2);
+    assert!(shows(&harness, "as stored, made at 10 px"));
+}
+
 fn is_settled_mut(harness: &mut Window) -> bool {
     is_settled(harness)
 }
@@ -197,80 +193,4 @@ fn the_recipe_goes_to_a_new_run_and_cells_are_run_again_with_it() {
         extension.plan.matrix.dilations.first().map(|px| px.value()),
         Some(14.0)
     );
-}
-
-/// The repository's own session where there is one: what a reviewer sees.
-fn real_session() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("sessions/leash-on-grass");
-    if own.join("image.png").is_file() {
-        own
-    } else {
-        fixture("service-run")
-    }
-}
-
-#[test]
-fn pictures_of_the_mask_lab() {
-    for (size_name, size) in [
-        ("1280", vec2(1280.0, 800.0)),
-        ("3840", vec2(3840.0, 2160.0)),
-    ] {
-        let desk = Desk::new();
-        let mut harness = desk.rendered(size);
-        open_session(&mut harness, real_session());
-        let show = |harness: &mut Window, name: &str| {
-            settle(harness);
-            keep_picture(harness, &format!("lab_{name}_{size_name}"));
-        };
-        send(
-            &mut harness,
-            LabMsg::SetRecipe {
-                recipe: Box::new(MaskRecipe::none()),
-                is_settled: true,
-            },
-        );
-        settle_lab(&mut harness);
-        show(&mut harness, "before");
-        send(
-            &mut harness,
-            LabMsg::SetRecipe {
-                recipe: Box::default(),
-                is_settled: true,
-            },
-        );
-        settle_lab(&mut harness);
-        harness
-            .state_mut()
-            .send(Msg::Command(Command::ToggleMaskBox));
-        show(&mut harness, "after");
-        // A software driver takes seconds for each picture of the large window.
-        let tabs: &[LabTab] = if size_name == "1280" {
-            &[LabTab::Model, LabTab::Paint]
-        } else {
-            &[]
-        };
-        for &tab in tabs {
-            send(&mut harness, LabMsg::SetTab(tab));
-            show(&mut harness, tab.label());
-        }
-    }
-    let desk = Desk::new();
-    let run = own_run(&desk, &MaskRecipe::default());
-    let mut harness = desk.rendered(vec2(1280.0, 800.0));
-    harness.state_mut().send(Msg::Open(run));
-    settle(&mut harness);
-    harness
-        .state_mut()
-        .send(Msg::Command(Command::GoTo(Page::MaskLab)));
-    step_until(&mut harness, "the run's copies are open", is_settled_mut);
-    set_recipe(&mut harness, |recipe| recipe.dilate_px = 14.0);
-    send(&mut harness, LabMsg::SetTab(LabTab::Composite));
-    step_until(&mut harness, "it is exact", |harness| {
-        lab(harness).exact_composite().is_some()
-    });
-    settle(&mut harness);
-    keep_picture(&mut harness, "lab_composite_1280");
-    send(&mut harness, LabMsg::UseInOpenRun);
-    settle(&mut harness);
-    keep_picture(&mut harness, "lab_badges_1280");
 }

@@ -24,14 +24,14 @@ fn the_values_under_the_cursor_are_those_in_the_files() {
     harness.run_steps(3);
     let title = |harness: &Window| {
         let shown = harness.query_by_label_contains("Values at (")?;
-        let text = format!("{:?}", shown);
+        let text = format!("{shown:?}");
         let inner = text
             .split("Values at (")
             .nth(1)?
             .split(')')
             .next()?
             .to_owned();
-        let mut numbers = inner.split(", ").map(|n| n.parse::<u32>());
+        let mut numbers = inner.split(", ").map(str::parse::<u32>);
         Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
     };
     let (x, y) = title(&harness).expect("a point");

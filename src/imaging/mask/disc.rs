@@ -11,7 +11,7 @@ use super::binary::BinaryMask;
 
 /// ⌊R²⌋: an integer squared distance is within R exactly if it is at most this. `None` for R = 0 or
 /// what is no radius, which change nothing.
-pub(super) fn squared_limit(radius_px: f32) -> Option<u64> {
+pub fn squared_limit(radius_px: f32) -> Option<u64> {
     let squared = f64::from(radius_px) * f64::from(radius_px);
     (radius_px > 0.0 && squared >= 1.0).then_some(squared as u64)
 }

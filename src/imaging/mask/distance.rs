@@ -389,6 +389,8 @@ fn write_row(squared: &mut [u32], envelope: &[Parabola]) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::super::disc;
     use super::*;
 
@@ -450,6 +452,27 @@ mod tests {
                     disc::dilate(&mask, radius_px),
                     "{width}: {radius_px}"
                 );
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn comparing_grows_with_the_radius_contains_the_mask_and_is_the_disc(
+            width in 1_u32..90, height in 1_u32..40, one_in in 5_u32..400,
+            radius_px in 0.0_f32..30.0, squared in 1_u32..900, more in 0.0_f32..5.0,
+        ) {
+            let mask = specks(width, height, one_in);
+            let field = DistanceField::to_white(&mask);
+            // Any radius, and such as lie right beside a whole squared distance.
+            let edge = (squared as f32).sqrt();
+            for radius_px in [radius_px, edge, edge.next_down(), edge.next_up()] {
+                let grown = field.dilated(radius_px);
+                prop_assert_eq!(&grown, &disc::dilate(&mask, radius_px));
+                prop_assert!(mask.is_within(&grown));
+                prop_assert!(grown.is_within(&field.dilated(radius_px + more)));
             }
         }
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use image::{DynamicImage, GrayImage};
 
+use crate::imaging::resize::resize_area;
+
 /// Something about a mask file that a person should confirm before the mask is used.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MaskFinding {
@@ -107,13 +109,11 @@ impl MaskFix {
         }
     }
 
-    /// The mask after this fix. `expected_size` is the picture's width and height.
+    /// The mask after this fix. `expected_size` is the picture's width and height. Resizing keeps colours
+    /// and alpha, so that what else is odd about the mask is still seen.
     pub fn apply(self, mask: &DynamicImage, expected_size: (u32, u32)) -> DynamicImage {
         let grey = match self {
-            Self::Resize => {
-                let grey = mask.to_luma8();
-                crate::imaging::resize::resize_area(&grey, expected_size.0, expected_size.1)
-            }
+            Self::Resize => return resized(mask, expected_size),
             Self::UseAlpha => alpha_of(mask),
             Self::UseTransparency => mapped(alpha_of(mask), |alpha| 255 - alpha),
             Self::Invert => mapped(mask.to_luma8(), |grey| 255 - grey),
@@ -209,6 +209,30 @@ fn border_coverage(grey: &GrayImage) -> f64 {
     f64::from(white) / f64::from(all.max(1))
 }
 
+/// Each channel by area.
+fn resized(mask: &DynamicImage, (width, height): (u32, u32)) -> DynamicImage {
+    let color = mask.color();
+    if !color.has_alpha() && !color.has_color() {
+        return DynamicImage::ImageLuma8(resize_area(&mask.to_luma8(), width, height));
+    }
+    let rgba = mask.to_rgba8();
+    let channel = |index: usize| {
+        let own = GrayImage::from_fn(rgba.width(), rgba.height(), |x, y| {
+            image::Luma([rgba.get_pixel(x, y).0[index]])
+        });
+        resize_area(&own, width, height)
+    };
+    let channels = [0, 1, 2, 3].map(channel);
+    let resized = image::RgbaImage::from_fn(width, height, |x, y| {
+        image::Rgba([0, 1, 2, 3].map(|index: usize| channels[index].get_pixel(x, y).0[0]))
+    });
+    if color.has_alpha() {
+        DynamicImage::ImageRgba8(resized)
+    } else {
+        DynamicImage::ImageRgb8(DynamicImage::ImageRgba8(resized).into_rgb8())
+    }
+}
+
 fn alpha_of(mask: &DynamicImage) -> GrayImage {
     let rgba = mask.to_rgba8();
     GrayImage::from_fn(rgba.width(), rgba.height(), |x, y| {
@@ -290,10 +314,36 @@ mod tests {
     #[test]
     fn a_photo_is_not_taken_for_a_mask() {
         let photo = RgbImage::from_fn(64, 48, |x, y| Rgb([(x * 4) as u8, 80, (y * 5) as u8]));
-        let findings = inspect_mask(&DynamicImage::ImageRgb8(photo), (64, 48));
-        assert!(
-            matches!(findings.as_slice(), [MaskFinding::Coloured { .. }]),
-            "{findings:?}"
-        );
+        let photo = DynamicImage::ImageRgb8(photo);
+        let resized = MaskFix::Resize.apply(&photo, (32, 24));
+        for (photo, size) in [(photo, (64, 48)), (resized, (32, 24))] {
+            let findings = inspect_mask(&photo, size);
+            assert!(
+                matches!(findings.as_slice(), [MaskFinding::Coloured { .. }]),
+                "{findings:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_alpha_mask_of_another_size_is_fixed_in_either_order() {
+        let large = RgbaImage::from_fn(128, 96, |x, y| {
+            Rgba([0, 0, 0, if blob(x / 2, y / 2) { 255 } else { 0 }])
+        });
+        let large = DynamicImage::ImageRgba8(large);
+        let size = (64, 48);
+        for order in [
+            [MaskFix::Resize, MaskFix::UseAlpha],
+            [MaskFix::UseAlpha, MaskFix::Resize],
+        ] {
+            let mut mask = large.clone();
+            for fix in order {
+                let offered = inspect_mask(&mask, size);
+                let is_offered = offered.iter().any(|found| found.fixes().contains(&fix));
+                assert!(is_offered, "{fix:?} is not in {offered:?}");
+                mask = fix.apply(&mask, size);
+            }
+            assert_eq!(mask, DynamicImage::ImageLuma8(plain()), "{order:?}");
+        }
     }
 }

@@ -179,8 +179,8 @@ pub struct LabView {
     pub pending: Option<PendingMask>,
     /// The cell whose fill the composite shows.
     pub fill_of: Option<CellKey>,
-    /// The exact composite, for the recipe and the mask that it names.
-    pub composed: Option<Arc<Composed>>,
+    /// Exact composites, each for the recipe and the mask that it names: one of either recipe.
+    pub composed: [Option<Arc<Composed>>; 2],
     /// What the shared view is to do at the next frame, and a number that tells requests apart.
     pub view_request: (ViewRequest, u64),
     /// The recipe as it stands in the session's document, if it does.
@@ -219,7 +219,7 @@ impl LabView {
 
     /// The exact composite, if it belongs to what is on screen.
     pub fn exact_composite(&self) -> Option<&Arc<Composed>> {
-        self.composed.as_ref().filter(|composed| {
+        self.composed.iter().flatten().find(|composed| {
             composed.recipe == *self.shown_recipe()
                 && composed.mask_revision == self.painted.revision
                 && Some(&composed.cell) == self.fill_of.as_ref()

@@ -178,6 +178,7 @@ impl MaskPainting {
                 Some(area)
             }
             PaintOp::Redo => {
+                self.end_stroke();
                 let patch = self.redo.pop()?;
                 let (area, inverse) = self.put(&patch);
                 self.undo.push(inverse);
@@ -454,6 +455,31 @@ mod tests {
         assert_eq!(painting.mask().get_pixel(30, 20).0, [255]);
         stroke(&mut painting, &[[5.0, 5.0]], true);
         assert!(!painting.can_redo());
+    }
+
+    #[test]
+    fn undo_and_redo_in_the_middle_of_a_stroke_end_it_first() {
+        let mut painting = black();
+        stroke(&mut painting, &[[10.0, 10.0]], true);
+        painting.apply(&PaintOp::Undo);
+        let begin = PaintOp::Begin {
+            pos_in_image: [40.0, 30.0],
+            radius_px: 3.0,
+            is_white: true,
+        };
+        painting.apply(&begin);
+        assert_eq!(
+            painting.apply(&PaintOp::Redo),
+            None,
+            "a new stroke forgets what was undone"
+        );
+        let painted = white_px(&painting);
+        assert!(painted > 0);
+        painting.apply(&begin);
+        painting.apply(&PaintOp::Undo);
+        assert_eq!(white_px(&painting), painted);
+        painting.apply(&PaintOp::Undo);
+        assert_eq!(white_px(&painting), 0);
     }
 
     #[test]

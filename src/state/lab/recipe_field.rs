@@ -120,6 +120,18 @@ impl RecipeField {
         }
     }
 
+    /// The number in a recipe in the shortest decimal, as documents have it.
+    pub fn text(self, recipe: &MaskRecipe) -> String {
+        match self {
+            Self::Threshold => recipe.threshold.to_string(),
+            Self::MinComponent => recipe.min_component_px.to_string(),
+            Self::Close => recipe.close_px.to_string(),
+            Self::Open => recipe.open_px.to_string(),
+            Self::Dilate => recipe.dilate_px.to_string(),
+            Self::Feather => recipe.feather_sigma_px.to_string(),
+        }
+    }
+
     /// Puts a number into a recipe, brought into its limits. Not a number changes nothing.
     pub fn set(self, recipe: &mut MaskRecipe, value: f64) {
         if value.is_nan() {

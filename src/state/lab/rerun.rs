@@ -3,6 +3,7 @@
 use crate::model::cell::{CellKey, RadiusPx};
 use crate::model::mask_recipe::MaskRecipe;
 use crate::model::matrix::Matrix;
+use crate::state::lab::recipe_field::RecipeField;
 use crate::state::run_view::RunView;
 use std::path::PathBuf;
 
@@ -106,9 +107,69 @@ fn distinct<T: PartialEq + Clone>(values: impl Iterator<Item = T>) -> Vec<T> {
     all
 }
 
-/// What a cell was made at, if another dilation is on screen: `made at 10 px`.
+/// What a cell was made with, if its recipe is not the one on screen: see [`made_with`].
 pub fn made_at(view: &RunView, key: &CellKey) -> Option<String> {
-    let made_px = key.dilate_px?.value() as f32;
-    let shown_px = view.look.dilate_px?;
-    ((shown_px - made_px).abs() > 1e-4).then(|| format!("made at {made_px} px"))
+    made_with(&view.run.recipe_of(key)?, &view.shown_recipe(key)?)
+}
+
+/// How the recipe that a result was made with differs from the one on screen: `made at 10 px`,
+/// `made at 10 px, open 2`, `made with feather σ 4`. `None` where they make the same picture.
+pub fn made_with(made: &MaskRecipe, shown: &MaskRecipe) -> Option<String> {
+    let differs = |field: &RecipeField| (field.value(made) - field.value(shown)).abs() > 1e-4;
+    let mut text = String::new();
+    if differs(&RecipeField::Dilate) {
+        text = format!("made at {} px", made.dilate_px);
+    }
+    let rest = RecipeField::ALL
+        .into_iter()
+        .filter(|field| *field != RecipeField::Dilate && differs(field));
+    for field in rest {
+        text.push_str(if text.is_empty() { "made with " } else { ", " });
+        text.push_str(&format!("{} {}", field.label(), field.text(made)));
+    }
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_badge_names_everything_that_a_recipe_does_otherwise() {
+        let made = MaskRecipe::default();
+        let shown = |change: fn(&mut MaskRecipe)| {
+            let mut shown = MaskRecipe::default();
+            change(&mut shown);
+            made_with(&made, &shown)
+        };
+        assert_eq!(shown(|_| {}), None);
+        assert_eq!(
+            shown(|recipe| recipe.max_coverage = 0.9),
+            None,
+            "no picture shows it"
+        );
+        assert_eq!(
+            shown(|recipe| recipe.dilate_px = 14.5).as_deref(),
+            Some("made at 10 px")
+        );
+        assert_eq!(
+            shown(|recipe| recipe.feather_sigma_px = 2.5).as_deref(),
+            Some("made with feather σ 4")
+        );
+        let all = shown(|recipe| {
+            *recipe = MaskRecipe {
+                threshold: 90,
+                min_component_px: 7,
+                close_px: 1.5,
+                open_px: 0.0,
+                dilate_px: 3.0,
+                max_coverage: 0.4,
+                feather_sigma_px: 0.0,
+            };
+        });
+        assert_eq!(
+            all.as_deref(),
+            Some("made at 10 px, threshold 128, drop under 50, close 0, open 2, feather σ 4")
+        );
+    }
 }

@@ -39,6 +39,15 @@ pub struct Opened {
     pub warnings: Vec<String>,
 }
 
+impl Opened {
+    /// The part of the photograph that is inferred, in its pixels; `None` if that is all of it.
+    pub fn inferred_box(&self) -> Option<PixelBox> {
+        let (width, height) = self.placement.image_size;
+        let region = self.placement.region;
+        (region != PixelBox::whole(width, height)).then_some(region)
+    }
+}
+
 /// What a pixel was before clean-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RawPixel {
@@ -50,10 +59,11 @@ pub enum RawPixel {
     Speck,
 }
 
-/// Distances to a cleaned mask at inference size, made once for each threshold and clean-up.
+/// Distances to a cleaned mask at inference size, made once for each threshold and clean-up. It lies over
+/// the part of the photograph that is inferred: see [`Opened::inferred_box`].
 #[derive(Debug, PartialEq)]
 pub struct LabField {
-    /// Width and height in pixels.
+    /// Width and height in pixels at inference size.
     pub size: [u32; 2],
     /// For each pixel, row by row: pixels to the nearest one of the cleaned mask, 0 on it.
     pub distance_px: Vec<f32>,

@@ -33,7 +33,7 @@ impl LabView {
             painted,
             pending: None,
             fill_of: None,
-            composed: None,
+            composed: [None, None],
             view_request: (ViewRequest::Fit, 0),
             saved_recipe: opened.saved_recipe.clone(),
             is_saving: false,
@@ -178,7 +178,10 @@ pub fn on_msg(state: &mut AppState, msg: LabMsg) -> Vec<Effect> {
         LabMsg::SwapRecipes => {
             view.recipes.swap(0, 1);
             view.results.swap(0, 1);
-            vec![view.process(Slot::A), view.process(Slot::B)]
+            view.composed.swap(0, 1);
+            let mut effects = vec![view.process(Slot::A), view.process(Slot::B)];
+            effects.extend(compose(state));
+            effects
         }
         LabMsg::SetTab(tab) => {
             view.tab = tab;
@@ -293,16 +296,16 @@ fn use_in_open_run(state: &mut AppState) {
     }
 }
 
-/// The recipe that cells are run again with: the lab's if it was handed over, else the run's own; in
-/// either case with the dilation that the overlay shows.
-fn rerun_recipe(state: &AppState) -> Option<MaskRecipe> {
+/// The recipe that cells are run again with: the lab's if it was handed over, else the selected cell's own
+/// or the run's; in either case with the dilation that the overlay shows.
+fn rerun_recipe(state: &AppState, scope: RerunScope) -> Option<MaskRecipe> {
     let view = state.run.as_ref()?;
-    let own = || {
-        view.run
-            .document()
-            .map(|document| document.plan.recipe.clone())
+    let document = view.run.document()?;
+    let own = match (scope, &view.selected) {
+        (RerunScope::Selected, Some(key)) => view.run.recipe_of(key),
+        _ => Some(document.plan.recipe.clone()),
     };
-    let mut recipe = view.lab_recipe.clone().or_else(own)?;
+    let mut recipe = view.lab_recipe.clone().or(own)?;
     if let Some(dilate_px) = view.look.dilate_px {
         recipe.dilate_px = dilate_px;
     }
@@ -310,11 +313,14 @@ fn rerun_recipe(state: &AppState) -> Option<MaskRecipe> {
 }
 
 fn rerun_cells(state: &mut AppState, scope: RerunScope) -> Vec<Effect> {
-    if state.is_running() {
-        state.toast("a run is under way; cancel it or let it end first", true);
+    if state.rerun_waits {
+        state.toast(
+            "cells wait to be run again already; let the run under way end first",
+            true,
+        );
         return Vec::new();
     }
-    let (Some(view), Some(recipe)) = (&state.run, rerun_recipe(state)) else {
+    let (Some(view), Some(recipe)) = (&state.run, rerun_recipe(state, scope)) else {
         state.toast(
             "no run of this program is open, so nothing can be run again",
             true,
@@ -323,7 +329,14 @@ fn rerun_cells(state: &mut AppState, scope: RerunScope) -> Vec<Effect> {
     };
     let form = &state.compose;
     match rerun::extension(view, scope, &recipe, &form.models_dir, &form.gates_override) {
-        Ok(extension) => vec![Effect::ExtendRun(Box::new(extension))],
+        Ok(extension) => {
+            if state.is_running() {
+                state.rerun_waits = true;
+                let text = "queued: these cells are run again once the run under way has ended";
+                state.toast(text, false);
+            }
+            vec![Effect::ExtendRun(Box::new(extension))]
+        }
         Err(problem) => {
             state.toast(problem, true);
             Vec::new()
@@ -364,7 +377,7 @@ pub fn hold_other(state: &mut AppState, is_held: bool) -> Vec<Effect> {
         return Vec::new();
     };
     view.is_b_held = is_held;
-    if is_held { Vec::new() } else { compose(state) }
+    compose(state)
 }
 
 /// Applies what comes back from the background; what belongs to an older opening is dropped.
@@ -404,7 +417,11 @@ pub fn on_event(state: &mut AppState, event: LabEvent) -> Vec<Effect> {
             return compose(state);
         }
         LabEvent::Pending(_, pending) => view.pending = pending,
-        LabEvent::Composed(_, composed) => view.composed = Some(composed),
+        LabEvent::Composed(_, composed) => {
+            let is_other = composed.recipe == view.recipes[1] && composed.recipe != view.recipes[0];
+            let slot = if is_other { Slot::B } else { Slot::A };
+            view.composed[slot.index()] = Some(composed);
+        }
         LabEvent::Saved(_, result) => {
             view.is_saving = false;
             match result {

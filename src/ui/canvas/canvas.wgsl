@@ -1,7 +1,7 @@
 // Paints one piece of one cell: picture, wipe, difference, mask views and overlays.
 //
-// Works in the pixels of the screen: `to_image` turns a fragment's position into image space, and each
-// `*_map` turns image space into texels (`p * xy + zw`). Colours stay sRGB-encoded from the file to the
+// Works in the pixels of the screen: `to_image` turns a fragment's position into image space, and the
+// maps of the pictures turn image space into texels (`p * xy + zw`). Colours stay sRGB-encoded from the file to the
 // screen. No derivatives, no compute, one sampler: also OpenGL can do this.
 
 struct Cell {
@@ -13,7 +13,8 @@ struct Cell {
     covers: vec4f,
     base_map: vec4f,
     reference_map: vec4f,
-    field_map: vec4f,
+    // Where the field lies in image space: corner (xy) and size (zw).
+    field_place: vec4f,
     // Screen's size in pixels (xy), pixels in a line's unit of thickness (z).
     screen: vec4f,
     // Mip level of base (x) and reference (y): negative means exact texels.
@@ -23,7 +24,8 @@ struct Cell {
     choice: vec4u,
     // Wipe position in image space, gain, threshold, exposure factor.
     params: vec4f,
-    // Dilation radius and feather sigma in texels of the field, strength of the tint.
+    // Dilation radius and feather sigma in texels of the field, strength of the tint, and the distance
+    // up to which a texel is grown: between the last one within the radius and the next (w).
     mask: vec4f,
 }
 
@@ -222,18 +224,35 @@ fn difference(image: vec3f, reference: vec3f) -> vec3f {
 
 // ---- mask ----
 
-// Distance and raw mask of the texel under an image point; outside the picture nothing is mask.
+// The texel of the field under an image point; negative where there is none. A pixel's centre falls on
+// the texel that the composite takes for it, whatever the sizes are: the fraction that is left of
+// `pixel * texels / pixels` is found in whole numbers, which f32 could not hold.
+fn field_texel(p: vec2f) -> vec2f {
+    let texels = vec2f(textureDimensions(distance_field, 0));
+    let pixels = cell.field_place.zw;
+    let from_corner = p - cell.field_place.xy;
+    let whole = floor(from_corner + NUDGE);
+    if any(whole < vec2f(0.0)) || any(whole >= pixels) {
+        return vec2f(-1.0);
+    }
+    let near = floor(whole * (texels / pixels));
+    let left = vec2i(whole) * vec2i(texels) - vec2i(near) * vec2i(pixels);
+    let inside = max(from_corner - whole, vec2f(0.0));
+    let t = near + floor((vec2f(left) + inside * texels + 0.1) / pixels);
+    return clamp(t, vec2f(0.0), texels - 1.0);
+}
+
+// Distance and raw mask of the texel under an image point; where there is no field nothing is mask.
 fn field_at(p: vec2f) -> vec2f {
-    let size = vec2f(textureDimensions(distance_field, 0));
-    let t = floor(p * cell.field_map.xy + cell.field_map.zw + NUDGE);
-    if any(t < vec2f(0.0)) || any(t >= size) {
+    let t = field_texel(p);
+    if t.x < 0.0 {
         return vec2f(1e9, 0.0);
     }
     return textureLoad(distance_field, vec2i(t), 0).rg;
 }
 
 fn is_grown(distance: f32) -> bool {
-    return distance <= cell.mask.x + 0.0001;
+    return distance <= cell.mask.w;
 }
 
 // Approximation of a Gaussian-feathered grown mask: exact 1 on the cleaned mask, 0 outside the grown one.
@@ -343,16 +362,17 @@ fn overlaid(color: vec3f, p: vec2f, at: vec2f) -> vec3f {
     return c;
 }
 
-// Lines every 16 texels of the field, one unit thick, dotted in two tones.
+// Lines every 16 texels of the field, one unit thick, dotted in two tones; fainter where they are dense.
 fn token_lines(color: vec3f, p: vec2f, at: vec2f) -> vec3f {
-    if 16.0 * cell.levels.z < 6.0 * cell.screen.z {
+    let texel = field_texel(p);
+    let apart = 16.0 * cell.levels.z / cell.screen.z;
+    if texel.x < 0.0 || apart < 6.0 {
         return color;
     }
-    let here = floor((p * cell.field_map.xy + cell.field_map.zw + NUDGE) / 16.0);
-    let before = p - cell.to_image.xy * cell.screen.z;
-    let there = floor((before * cell.field_map.xy + cell.field_map.zw + NUDGE) / 16.0);
-    if any(here != there) {
-        return mix(color, select(BLACK, WHITE, stripes(at, 4.0)), 0.6);
+    let before = field_texel(p - cell.to_image.xy * cell.screen.z);
+    if any(floor(texel / 16.0) != floor(before / 16.0)) {
+        let strength = mix(0.3, 0.6, clamp((apart - 6.0) / 16.0, 0.0, 1.0));
+        return mix(color, select(BLACK, WHITE, stripes(at, 4.0)), strength);
     }
     return color;
 }

@@ -16,7 +16,7 @@ use super::{
     gpu::CellCallback,
     paint::{CellPaint, Mode, pieces},
     texture_store::Priority,
-    view::{CellMap, Framing, MAX_ZOOM, View},
+    view::{CellMap, Framing, ImageBox, MAX_ZOOM, View},
 };
 
 /// What surrounds every picture, in both themes: colour is judged against neutral grey.
@@ -89,8 +89,10 @@ pub fn paint_cell(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &mut
     }
     let size_in_image = canvas.size_in_image(paint);
     let map = CellMap::new(rect, painter.pixels_per_point(), &paint.view);
+    let whole = ImageBox::whole(size_in_image);
     let store = &mut canvas.store;
-    let mut base = store.patches(paint.image, size_in_image, &map, Priority::Visible);
+    let place = paint.image_box.unwrap_or(whole);
+    let mut base = store.patches_in(paint.image, &place, &map, Priority::Visible);
     let mut second = reference
         .map(|id| store.patches(id, size_in_image, &map, Priority::Visible))
         .unwrap_or_default();
@@ -105,7 +107,7 @@ pub fn paint_cell(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &mut
     let field = paint
         .mask
         .and_then(|id| store.field(id))
-        .map(|field| (field, size_in_image));
+        .map(|field| (field, paint.mask_box.unwrap_or(whole)));
     if base.is_empty() || (reference.is_some() && second.is_empty()) {
         say("…", QUIET_TEXT);
         return;
@@ -115,7 +117,7 @@ pub fn paint_cell(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &mut
         return;
     }
     let pieces = pieces(paint, &map, &base, &second, field);
-    if pieces.len() != 1 {
+    if pieces.len() != 1 || paint.image_box.is_some() {
         // One piece alone fills the cell by itself: a shape less to draw.
         painter.rect_filled(rect, 0.0, SURROUND);
     }
@@ -123,9 +125,11 @@ pub fn paint_cell(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &mut
         let callback = CellCallback::new(pieces);
         painter.add(egui_wgpu::Callback::new_paint_callback(rect, callback));
     }
+    // A mask alone shows nothing of the picture's colours.
     if let Some(badge) = canvas.store.badge(paint.image)
         && paint.has_badge
         && rect.width() > 90.0
+        && paint.mode != Mode::Mask
     {
         let at = rect.right_bottom() - vec2(4.0, 3.0);
         outlined_text(&painter, at, Align2::RIGHT_BOTTOM, &badge.label, 10.0);
@@ -137,10 +141,12 @@ pub fn preload_cell(pixels_per_point: f32, rect: Rect, paint: &CellPaint, canvas
     let size_in_image = canvas.size_in_image(paint);
     let map = CellMap::new(rect, pixels_per_point, &paint.view);
     let reference = paint.reference.filter(|_| paint.mode.needs_reference());
-    for id in std::iter::once(paint.image).chain(reference) {
-        canvas
-            .store
-            .patches(id, size_in_image, &map, Priority::Preload);
+    let whole = ImageBox::whole(size_in_image);
+    let store = &mut canvas.store;
+    let place = paint.image_box.unwrap_or(whole);
+    store.patches_in(paint.image, &place, &map, Priority::Preload);
+    if let Some(id) = reference {
+        store.patches(id, size_in_image, &map, Priority::Preload);
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct PieceUniform {
     pub covers: [f32; 4],
     pub base_map: [f32; 4],
     pub reference_map: [f32; 4],
-    pub field_map: [f32; 4],
+    pub field_place: [f32; 4],
     pub screen: [f32; 4],
     pub levels: [f32; 4],
     pub choice: [u32; 4],

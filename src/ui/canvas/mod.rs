@@ -213,9 +213,11 @@ impl Canvas {
     /// The value of the cell's picture under a point of the shared image space; see
     /// [`Self::read_pixel`].
     pub fn value_at(&mut self, paint: &CellPaint, pos_in_image: [f64; 2]) -> Option<[u8; 4]> {
-        let size_in_image = self.size_in_image(paint);
+        let whole = ImageBox::whole(self.size_in_image(paint));
+        let place = paint.image_box.unwrap_or(whole);
         let size = self.store.size(paint.image)?;
-        let at = [0, 1].map(|i| pos_in_image[i] * f64::from(size[i]) / size_in_image[i]);
+        let covered = place.size();
+        let at = [0, 1].map(|i| (pos_in_image[i] - place.min[i]) * f64::from(size[i]) / covered[i]);
         if at[0] < 0.0 || at[1] < 0.0 {
             return None;
         }

@@ -9,6 +9,7 @@ use super::{
     view::{CellMap, ImageBox, View},
 };
 use crate::imaging::difference::Metric;
+use crate::imaging::mask::disc::squared_limit;
 
 /// What a cell shows of its picture.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
@@ -116,6 +117,14 @@ pub struct CellPaint {
     pub reference: Option<ImageId>,
     /// The mask's distance field; stretched over the same image space.
     pub mask: Option<FieldId>,
+    /// Where the picture lies in image space, such as the fill of a crop; `None` is all of it. Around
+    /// it a composite shows its reference, anything else neutral grey.
+    pub image_box: Option<ImageBox>,
+    /// Where the field lies in image space, such as what a crop was inferred of; `None` is all of it.
+    /// Nothing is mask around it.
+    pub mask_box: Option<ImageBox>,
+    /// What is shown of image space, neutral grey around it; `None` is all of it.
+    pub shown_box: Option<ImageBox>,
     /// What is shown.
     pub mode: Mode,
     /// What is drawn over it.
@@ -124,7 +133,7 @@ pub struct CellPaint {
     pub dilate_px: f32,
     /// Strength of tint and stripes, 0 to 1.
     pub overlay_strength: f32,
-    /// Lines around the 16-pixel tokens at inference size; needs a mask for that size.
+    /// Lines around the 16-pixel tokens at inference size, from the field's corner; needs a mask.
     pub has_token_grid: bool,
     /// Which channels; not in differences and mask views.
     pub channel: Channel,
@@ -146,6 +155,9 @@ impl CellPaint {
             image,
             reference: None,
             mask: None,
+            image_box: None,
+            mask_box: None,
+            shown_box: None,
             mode: Mode::Plain,
             overlay: Overlay::Off,
             dilate_px: 0.0,
@@ -197,6 +209,25 @@ impl Patch {
         }
     }
 
+    /// The same texture over a place that begins at `corner` instead of at the origin.
+    #[must_use]
+    pub fn moved_to(mut self, corner: [f64; 2]) -> Self {
+        for ((min, max), by) in self
+            .covers
+            .min
+            .iter_mut()
+            .zip(&mut self.covers.max)
+            .zip(corner)
+        {
+            *min += by;
+            *max += by;
+        }
+        for ([scale, offset], by) in self.texels.iter_mut().zip(corner) {
+            *offset -= by * *scale;
+        }
+        self
+    }
+
     fn map(&self) -> [f32; 4] {
         let [x, y] = self.texels;
         [x[0] as f32, y[0] as f32, x[1] as f32, y[1] as f32]
@@ -214,22 +245,48 @@ impl Patch {
 }
 
 /// The pieces of one cell: every patch of the picture, cut by every patch of the reference. A single
-/// piece fills the cell, with what surrounds the picture; several leave that to the caller.
+/// piece fills the cell, with what surrounds the picture; several, and one of a picture that does not
+/// cover image space, leave that to the caller. `field` is the mask's field and where it lies.
 pub(super) fn pieces(
     paint: &CellPaint,
     map: &CellMap,
     base: &[Patch],
     reference: &[Patch],
-    field: Option<(&GpuTexture, [f64; 2])>,
+    field: Option<(&GpuTexture, ImageBox)>,
+) -> Vec<Piece> {
+    if matches!(paint.mode, Mode::Composite { .. }) && paint.image_box.is_some() {
+        // Around a fill that covers only a part the original goes on.
+        let around = CellPaint {
+            mode: Mode::Plain,
+            image_box: None,
+            ..paint.clone()
+        };
+        let mut all = pieces_of(&around, map, reference, &[], field);
+        all.extend(pieces_of(paint, map, base, reference, field));
+        return all;
+    }
+    pieces_of(paint, map, base, reference, field)
+}
+
+fn pieces_of(
+    paint: &CellPaint,
+    map: &CellMap,
+    base: &[Patch],
+    reference: &[Patch],
+    field: Option<(&GpuTexture, ImageBox)>,
 ) -> Vec<Piece> {
     let common = common_uniform(paint, map, field);
     let visible = map.visible();
-    let fills_cell = base.len() == 1 && reference.len() <= 1;
+    let fills_cell = base.len() == 1 && reference.len() <= 1 && paint.image_box.is_none();
     let mut pieces = Vec::with_capacity(base.len());
     let mut add = |base: &Patch, reference: Option<&Patch>| {
         let mut covers = base.covers;
-        if let Some(reference) = reference {
-            covers = covers.intersection(&reference.covers);
+        for other in reference
+            .map(|patch| &patch.covers)
+            .into_iter()
+            .chain(&paint.shown_box)
+        {
+            covers = covers.intersection(other);
         }
         let region = if fills_cell {
             visible
@@ -275,10 +332,17 @@ fn corners(area: &ImageBox) -> [f32; 4] {
     [area.min[0], area.min[1], area.max[0], area.max[1]].map(|v| v as f32)
 }
 
+/// Between the last distance that a radius reaches and the next one: squared distances are whole
+/// numbers, so that no rounding decides whether a pixel is grown.
+fn reach_px(dilate_px: f32) -> f32 {
+    let limit = squared_limit(dilate_px).unwrap_or(0);
+    (limit as f64 + 0.5).sqrt() as f32
+}
+
 fn common_uniform(
     paint: &CellPaint,
     map: &CellMap,
-    field: Option<(&GpuTexture, [f64; 2])>,
+    field: Option<(&GpuTexture, ImageBox)>,
 ) -> PieceUniform {
     let per_px = 1.0 / map.zoom();
     let origin = map.origin_px();
@@ -317,9 +381,10 @@ fn common_uniform(
         Channel::Blue => 3,
         Channel::Luma => 4,
     };
-    let texels_per_image_px = field.map_or([1.0; 2], |(texture, size_in_image)| {
-        let size = texture.size();
-        [0, 1].map(|i| f64::from(size[i]) / size_in_image[i])
+    let place = field.map_or(ImageBox::whole([1.0; 2]), |(_, place)| place);
+    let texels_per_image_px = field.map_or([1.0; 2], |(texture, place)| {
+        let (size, covered) = (texture.size(), place.size());
+        [0, 1].map(|i| f64::from(size[i]) / covered[i])
     });
     let px_per_texel = map.zoom() / texels_per_image_px[0].max(texels_per_image_px[1]);
     let has_tokens = paint.has_token_grid && field.is_some();
@@ -330,11 +395,11 @@ fn common_uniform(
             (-origin[0] * per_px) as f32,
             (-origin[1] * per_px) as f32,
         ],
-        field_map: [
-            texels_per_image_px[0] as f32,
-            texels_per_image_px[1] as f32,
-            0.0,
-            0.0,
+        field_place: [
+            place.min[0] as f32,
+            place.min[1] as f32,
+            place.size()[0] as f32,
+            place.size()[1] as f32,
         ],
         levels: [
             0.0,
@@ -348,7 +413,7 @@ fn common_uniform(
             paint.dilate_px.max(0.0),
             feather_px.max(0.0),
             paint.overlay_strength,
-            0.0,
+            reach_px(paint.dilate_px),
         ],
         ..PieceUniform::default()
     }
@@ -380,6 +445,25 @@ mod tests {
                 .missing_input()
                 .is_some_and(|why| why.contains("mask"))
         );
+    }
+
+    #[test]
+    fn the_reach_lies_between_whole_squared_distances() {
+        // The nearest float below the square root of 2 holds no diagonal neighbour, the next but one does.
+        for (dilate_px, inside, outside) in [
+            (0.0, 0.0, 1.0),
+            (0.5, 0.0, 1.0),
+            (1.0, 1.0, 2.0),
+            (std::f32::consts::SQRT_2, 1.0, 2.0),
+            (1.414_213_7, 2.0, 3.0),
+            (12.3, 151.0, 152.0),
+            (32.0, 1024.0, 1025.0),
+            (256.0, 65_536.0, 65_537.0),
+        ] {
+            let reach = reach_px(dilate_px);
+            assert!(f32::sqrt(inside) < reach, "{dilate_px}: {reach}");
+            assert!(f32::sqrt(outside) > reach, "{dilate_px}: {reach}");
+        }
     }
 
     #[test]

@@ -24,7 +24,7 @@ use super::{
     paint::Patch,
     pixels::{Badge, Level, THUMBNAIL_PX},
     tiles::{TILE_BORDER_PX, TILE_PX, TileFile, TileGrid, TileKey},
-    view::CellMap,
+    view::{CellMap, ImageBox},
 };
 
 /// A picture that the canvas knows.
@@ -304,6 +304,21 @@ impl TextureStore {
     pub fn thumbnail(&self, id: ImageId, size_in_image: [f64; 2]) -> Option<Patch> {
         let texture = self.entries.get(id.0 as usize)?.thumbnail.as_ref()?;
         Some(Patch::whole(texture.clone(), size_in_image, false))
+    }
+
+    /// [`Self::patches`] of a picture that lies in a part of image space.
+    pub fn patches_in(
+        &mut self,
+        id: ImageId,
+        place: &ImageBox,
+        map: &CellMap,
+        priority: Priority,
+    ) -> Vec<Patch> {
+        let patches = self.patches(id, place.size(), &map.seen_from(place.min), priority);
+        patches
+            .into_iter()
+            .map(|patch| patch.moved_to(place.min))
+            .collect()
     }
 
     /// The textures that cover what a cell shows of a picture, best first available, and marks them as

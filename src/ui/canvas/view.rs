@@ -209,6 +209,13 @@ impl CellMap {
         }
     }
 
+    /// The same cell in an image space that begins at `corner` of this one.
+    #[must_use]
+    pub fn seen_from(&self, corner: [f64; 2]) -> Self {
+        let origin_px = [0, 1].map(|i| self.origin_px[i] + corner[i] * self.zoom);
+        Self { origin_px, ..*self }
+    }
+
     /// Physical size of the cell, in pixels.
     pub fn cell_px(&self) -> [f64; 2] {
         [

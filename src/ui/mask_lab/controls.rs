@@ -7,6 +7,11 @@ use crate::state::lab::{LabMsg, LabView};
 use crate::state::{AppState, Msg};
 use eframe::egui::{self, DragValue, Slider, WidgetInfo};
 
+const NAME_WIDTH: f32 = 68.0;
+/// Room for the longest number with its unit.
+const NUMBER_WIDTH: f32 = 80.0;
+const RESET_WIDTH: f32 = 22.0;
+
 /// The left panel.
 pub fn controls_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut Vec<Msg>) {
     session_ui(ui, state, view, out);
@@ -44,7 +49,7 @@ fn session_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut Vec
     ui.horizontal_wrapped(|ui| {
         ui.strong(format!("Session {}", view.opened.name));
         if view.has_unsaved() {
-            ui.colored_label(theme::WARNING, "not saved");
+            ui.colored_label(theme::warning(ui), "not saved");
         }
     });
     let (width, height) = view.opened.placement.image_size;
@@ -63,7 +68,8 @@ fn session_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut Vec
         .iter()
         .chain(&view.opened.warnings);
     for problem in problems {
-        ui.add(egui::Label::new(egui::RichText::new(problem).color(theme::WARNING)).wrap());
+        let text = egui::RichText::new(problem).color(theme::warning(ui));
+        ui.add(egui::Label::new(text).wrap());
     }
 }
 
@@ -92,12 +98,21 @@ fn field_ui(
     let mut is_let_go = false;
     let row = ui.scope(|ui| {
         ui.horizontal(|ui| {
-            let name = ui.add_sized(
-                [70.0, 18.0],
-                egui::Label::new(field.label()).halign(egui::Align::LEFT),
-            );
+            let name = ui
+                .allocate_ui_with_layout(
+                    egui::vec2(NAME_WIDTH, ui.spacing().interact_size.y),
+                    egui::Layout::left_to_right(egui::Align::Center),
+                    |ui| {
+                        ui.set_min_width(NAME_WIDTH);
+                        ui.label(field.label())
+                    },
+                )
+                .inner;
             name.clone().on_hover_text(field.explanation());
-            ui.spacing_mut().slider_width = (ui.available_width() - 100.0).clamp(60.0, 400.0);
+            // The number keeps its width whatever it is, so that reset stays in reach.
+            let gaps = 3.0 * ui.spacing().item_spacing.x;
+            let beside = NUMBER_WIDTH + RESET_WIDTH + gaps;
+            ui.spacing_mut().slider_width = (ui.available_width() - beside).clamp(40.0, 400.0);
             let mut slider = Slider::new(&mut value, field.slider_range())
                 .show_value(false)
                 .clamping(egui::SliderClamping::Never)
@@ -118,7 +133,9 @@ fn field_ui(
             if field.measure() != Measure::Level {
                 number = number.suffix(" px");
             }
-            let number = ui.add(number).labelled_by(name.id);
+            let number = ui
+                .add_sized([NUMBER_WIDTH, ui.spacing().interact_size.y], number)
+                .labelled_by(name.id);
             is_let_go |= number.drag_stopped() || number.lost_focus();
             let before = field.value(opened);
             let reset = ui
@@ -136,7 +153,7 @@ fn field_ui(
         });
         if let Some(text) = field.at_original(recipe, scale) {
             ui.horizontal(|ui| {
-                ui.add_space(76.0);
+                ui.add_space(NAME_WIDTH + ui.spacing().item_spacing.x);
                 ui.weak(text);
             });
         }

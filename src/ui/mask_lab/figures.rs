@@ -24,11 +24,11 @@ pub fn figures_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut
     numbers_ui(ui, view, result);
     ui.separator();
     legend_ui(ui);
-    super::views::made_at_ui(ui, state, view, out);
+    super::composite::made_at_ui(ui, state, view, out);
 }
 
 fn warning(ui: &mut egui::Ui, text: impl Into<String>) {
-    let text = egui::RichText::new(text).color(theme::WARNING);
+    let text = egui::RichText::new(text).color(theme::warning(ui));
     ui.add(egui::Label::new(text).wrap());
 }
 
@@ -114,7 +114,7 @@ fn numbers_ui(ui: &mut egui::Ui, view: &LabView, result: &LabResult) {
         .show(ui, |ui| {
             for (name, value) in rows {
                 ui.label(name);
-                let shown = ui.monospace(&value);
+                let shown = ui.label(&value);
                 shown.widget_info(|| {
                     egui::WidgetInfo::labeled(egui::Role::Label, true, format!("{name}: {value}"))
                 });

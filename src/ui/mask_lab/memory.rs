@@ -29,8 +29,8 @@ pub struct LabMemory {
     pub cursor_in_image: Option<[f64; 2]>,
     /// Zoom and cursor as they are shown.
     pub status: String,
-    /// The exact composite that the canvas holds, by its revision.
-    pub composed: Option<(u64, ImageId)>,
+    /// The exact composites of the two recipes that the canvas holds, by their revisions.
+    pub composed: [Option<(u64, ImageId)>; 2],
     opening: u64,
     uploaded: [Option<Arc<LabField>>; 2],
     uploads: u64,

@@ -1,9 +1,11 @@
 //! The mask lab's page: the recipe to the left, pictures in the middle, figures and gates to the right.
 
+mod composite;
 mod controls;
 mod figures;
 mod memory;
 mod painting;
+mod pasting;
 mod views;
 
 pub use memory::LabMemory;
@@ -13,7 +15,6 @@ use crate::imaging::mask::MaskFinding;
 use crate::state::lab::{LabMsg, LabTab, LabView};
 use crate::state::{AppState, FolderFor, Msg};
 use eframe::egui;
-use std::sync::Arc;
 
 /// The page.
 pub fn mask_lab_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, out: &mut Vec<Msg>) {
@@ -22,7 +23,7 @@ pub fn mask_lab_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, o
         return;
     };
     memory.lab.begin(view);
-    take_pasted(ui.ctx(), out);
+    pasting::take_pasted(ui.ctx(), out);
     if !state.is_left_folded {
         egui::Panel::left("recipe")
             .default_size(300.0)
@@ -34,7 +35,8 @@ pub fn mask_lab_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, o
     }
     if !state.is_right_folded {
         egui::Panel::right("mask figures")
-            .default_size(262.0)
+            .default_size(280.0)
+            .min_size(256.0)
             .show(ui, |ui| {
                 egui::ScrollArea::vertical()
                     .show(ui, |ui| figures::figures_ui(ui, state, view, out));
@@ -83,39 +85,6 @@ fn open_buttons_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
     }
 }
 
-/// A picture that was pasted, or the path of one.
-fn take_pasted(ctx: &egui::Context, out: &mut Vec<Msg>) {
-    let is_typing = ctx.egui_wants_keyboard_input();
-    ctx.input(|input| {
-        for event in &input.events {
-            match event {
-                egui::Event::PasteImage(image) => {
-                    let rgba: Vec<u8> = image
-                        .pixels
-                        .iter()
-                        .flat_map(egui::Color32::to_srgba_unmultiplied)
-                        .collect();
-                    let [width, height] = image.size.map(|side| side as u32);
-                    out.push(Msg::Lab(LabMsg::PasteMask {
-                        size: (width, height),
-                        rgba: Arc::from(rgba),
-                    }));
-                }
-                egui::Event::Paste(text) if !is_typing => {
-                    let text = text.trim();
-                    let path =
-                        std::path::PathBuf::from(text.strip_prefix("file://").unwrap_or(text));
-                    // Only its shape is looked at here: whether it is there is found out elsewhere.
-                    if path.is_absolute() {
-                        out.push(Msg::Lab(LabMsg::LoadMask(path)));
-                    }
-                }
-                _ => {}
-            }
-        }
-    });
-}
-
 fn tabs_ui(
     ui: &mut egui::Ui,
     state: &AppState,
@@ -132,7 +101,7 @@ fn tabs_ui(
         ui.separator();
         match view.tab {
             LabTab::Mask => overlay_ui(ui, view, out),
-            LabTab::Composite => views::fill_menu_ui(ui, state, view, out),
+            LabTab::Composite => composite::fill_menu_ui(ui, state, view, out),
             LabTab::Paint => painting::tools_ui(ui, view, out),
             LabTab::Model => {}
         }
@@ -147,11 +116,11 @@ fn tabs_ui(
 
 fn overlay_ui(ui: &mut egui::Ui, view: &LabView, out: &mut Vec<Msg>) {
     use crate::state::look::Overlay;
-    ui.label("over the photo:");
+    ui.label("overlay");
     for overlay in [Overlay::Ring, Overlay::Outline, Overlay::Tint, Overlay::Off] {
         let is_now = view.overlay == overlay;
         let name = match overlay {
-            Overlay::Ring => "outlines and ring",
+            Overlay::Ring => "ring",
             Overlay::Outline => "outlines",
             Overlay::Tint => "tint",
             _ => "nothing",
@@ -169,7 +138,7 @@ fn pending_ui(ui: &mut egui::Ui, view: &LabView, out: &mut Vec<Msg>) {
         .stroke(egui::Stroke::new(1.0, theme::WARNING))
         .show(ui, |ui| {
             ui.horizontal_wrapped(|ui| {
-                ui.colored_label(theme::WARNING, "A mask needs your word:");
+                ui.colored_label(theme::warning(ui), "A mask needs your word:");
                 ui.label(&pending.name);
             });
             for finding in &pending.findings {

@@ -1,24 +1,30 @@
 //! The pictures in the middle: all look at the same spot, each shows something else of the mask.
 
 use super::super::canvas::{
-    self, CellMap, CellPaint, Framing, ImageBox, ImageId, ImageSource, ImageStatus, Mode, Overlay,
-    View,
+    self, Canvas, CellMap, CellPaint, Framing, ImageBox, ImageId, ImageSource, ImageStatus, Mode,
+    Overlay, View,
 };
 use super::super::{UiMemory, theme};
+use super::composite::{self, Picture};
 use super::painting;
-use crate::model::cell::CellKey;
-use crate::model::run::files;
-use crate::state::lab::rerun::RerunScope;
-use crate::state::lab::{LabMsg, LabTab, LabView, fills};
+use crate::imaging::mask::binary::PixelBox;
+use crate::state::lab::{LabTab, LabView};
 use crate::state::look::{self, ViewRequest};
 use crate::state::{AppState, Msg};
-use eframe::egui::{self, Align2, Color32, Rect, pos2, vec2};
+use eframe::egui::{self, Align2, Color32, Rect, Stroke, StrokeKind, pos2, vec2};
 
 /// A picture with its name.
 struct Shown {
     label: String,
-    paint: CellPaint,
+    picture: Picture,
     is_painted_on: bool,
+}
+
+impl Shown {
+    /// Where it looks.
+    fn view(&self) -> &View {
+        &self.picture.paint.view
+    }
 }
 
 /// Draws what the tab shows into what is left of the page.
@@ -91,7 +97,7 @@ fn cell_ui(
 ) {
     let painter = ui.painter();
     match memory.canvas.as_mut().filter(|canvas| canvas.has_gpu()) {
-        Some(canvas) => canvas::paint_cell(painter, rect, &cell.paint, canvas),
+        Some(canvas) => picture_ui(painter, rect, &cell.picture, canvas),
         None => {
             painter.text(
                 rect.center(),
@@ -103,10 +109,13 @@ fn cell_ui(
         }
     }
     if cell.is_painted_on {
-        tint_ui(ui, rect, &cell.paint.view, view, memory);
-        painting::paint_marks(painter, rect, &cell.paint.view, view, &memory.lab, hovered);
+        tint_ui(ui, rect, cell.view(), view, memory);
+        painting::paint_marks(painter, rect, cell.view(), view, &memory.lab, hovered);
     } else if let Some(cursor) = memory.lab.cursor_in_image {
-        canvas::paint_cursor_mark(painter, rect, &cell.paint.view, cursor);
+        canvas::paint_cursor_mark(painter, rect, cell.view(), cursor);
+    }
+    if let Some(area) = view.opened.inferred_box() {
+        frame_ui(painter, rect, cell.view(), area);
     }
     theme::outlined_text(
         painter,
@@ -116,6 +125,34 @@ fn cell_ui(
         13.0,
         Color32::WHITE,
     );
+}
+
+/// A picture, or its stand-in while it is on its way.
+fn picture_ui(painter: &egui::Painter, rect: Rect, picture: &Picture, canvas: &mut Canvas) {
+    let is_there = canvas.status(picture.paint.image) != ImageStatus::Waiting;
+    match &picture.stand_in {
+        Some(stand_in) if !is_there => {
+            canvas::preload_cell(painter.pixels_per_point(), rect, &picture.paint, canvas);
+            canvas::paint_cell(painter, rect, stand_in, canvas);
+        }
+        _ => canvas::paint_cell(painter, rect, &picture.paint, canvas),
+    }
+}
+
+/// Where a crop was cut out, in two tones.
+fn frame_ui(painter: &egui::Painter, rect: Rect, shown: &View, area: PixelBox) {
+    let painter = painter.with_clip_rect(painter.clip_rect().intersect(rect));
+    let map = CellMap::new(rect, painter.pixels_per_point(), shown);
+    let ImageBox { min, max } = box_in_image(area);
+    let frame = Rect::from_min_max(map.to_ui(min), map.to_ui(max));
+    for (outset, colour) in [(1.0, Color32::WHITE), (2.0, Color32::BLACK)] {
+        painter.rect_stroke(
+            frame.expand(outset - 1.0),
+            0.0,
+            Stroke::new(1.0, colour),
+            StrokeKind::Outside,
+        );
+    }
 }
 
 /// The painted mask over the picture, at original resolution.
@@ -177,28 +214,7 @@ fn names(state: &AppState, view: &LabView) -> Vec<String> {
                 ),
             ]
         }
-        LabTab::Composite => match &view.fill_of {
-            Some(key) => {
-                let name = state
-                    .run
-                    .as_ref()
-                    .map_or(String::new(), |run| run.run.cell_name(key));
-                let how = if view.exact_composite().is_some() {
-                    "exact"
-                } else {
-                    "approximated"
-                };
-                let made = key
-                    .dilate_px
-                    .map_or(String::new(), |px| format!(", made at {px} px"));
-                vec![
-                    format!("{name} at {} px, {how}", view.shown_recipe().dilate_px),
-                    format!("{name} as stored{made}"),
-                    "original".to_owned(),
-                ]
-            }
-            None => vec!["original".to_owned()],
-        },
+        LabTab::Composite => composite::names(state, view),
         LabTab::Paint => vec!["mask over the photograph".to_owned()],
     }
 }
@@ -224,10 +240,12 @@ fn cells(
     };
     let fields = memory.lab.fields(view, memory.canvas.as_mut());
     let (width, height) = view.opened.placement.image_size;
+    let mask_box = view.opened.inferred_box().map(box_in_image);
     let plain = |image| {
         let mut paint = CellPaint::new(image, shown);
         paint.size_in_image = Some([f64::from(width), f64::from(height)]);
         paint.mask = fields.map(|[cleaned, _]| cleaned);
+        paint.mask_box = mask_box;
         paint.dilate_px = view.shown_recipe().dilate_px;
         paint
     };
@@ -240,6 +258,12 @@ fn cells(
         ..plain(photo)
     };
     let paints = match view.tab {
+        LabTab::Composite => {
+            return shown_as(
+                composite::pictures(state, view, memory, photo, &plain),
+                names,
+            );
+        }
         LabTab::Mask => vec![
             with_overlay(match view.overlay {
                 look::Overlay::Outline => Overlay::Outline,
@@ -258,182 +282,47 @@ fn cells(
                 ..with_overlay(Overlay::Change)
             },
         ],
-        LabTab::Model => {
-            let is_whole = view.opened.placement.region.width == width
-                && view.opened.placement.region.height == height;
-            vec![
-                with_mode(Mode::Mask),
-                with_mode(Mode::MaskedPicture),
-                CellPaint {
-                    // In a crop the tokens begin at the crop's corner, not at the photograph's.
-                    has_token_grid: is_whole,
-                    overlay_strength: 0.35,
-                    ..with_overlay(Overlay::Tint)
-                },
-            ]
-        }
-        LabTab::Composite => composite_cells(state, view, memory, photo, &plain),
+        // Around what is inferred the model sees nothing.
+        LabTab::Model => [
+            with_mode(Mode::Mask),
+            with_mode(Mode::MaskedPicture),
+            CellPaint {
+                has_token_grid: true,
+                overlay_strength: 0.35,
+                ..with_overlay(Overlay::Tint)
+            },
+        ]
+        .map(|paint| CellPaint {
+            shown_box: paint.mask_box,
+            ..paint
+        })
+        .to_vec(),
         LabTab::Paint => vec![with_overlay(Overlay::Outline)],
     };
-    paints
-        .into_iter()
-        .zip(names)
-        .map(|(paint, label)| Shown {
+    let mut cells = shown_as(paints.into_iter().map(Picture::from).collect(), names);
+    for cell in &mut cells {
+        cell.is_painted_on = view.tab == LabTab::Paint;
+    }
+    cells
+}
+
+fn shown_as(pictures: Vec<Picture>, names: Vec<String>) -> Vec<Shown> {
+    let pairs = pictures.into_iter().zip(names);
+    pairs
+        .map(|(picture, label)| Shown {
             label,
-            paint,
-            is_painted_on: view.tab == LabTab::Paint,
+            picture,
+            is_painted_on: false,
         })
         .collect()
 }
 
-fn composite_cells(
-    state: &AppState,
-    view: &LabView,
-    memory: &mut UiMemory,
-    photo: ImageId,
-    plain: &dyn Fn(ImageId) -> CellPaint,
-) -> Vec<CellPaint> {
-    let original = || CellPaint {
-        mask: None,
-        ..plain(photo)
-    };
-    let (Some(key), Some(run)) = (&view.fill_of, &state.run) else {
-        return vec![original()];
-    };
-    let name = run.run.cell_name(key);
-    let exact = exact_composite(view, memory);
-    let Some(canvas) = memory.canvas.as_mut() else {
-        return vec![original()];
-    };
-    let file = |name: String| ImageSource::File {
-        path: run.dir.join(name),
-        revision: run.generation,
-    };
-    let fill = canvas.image(&file(files::fill(&name)));
-    let stored = canvas.image(&file(files::composite(&name)));
-    let approximated = CellPaint {
-        reference: Some(photo),
-        mode: Mode::Composite {
-            feather_px: view.shown_recipe().feather_sigma_px,
-        },
-        ..plain(fill)
-    };
-    vec![
-        exact.map_or(approximated, |image| CellPaint {
-            mask: None,
-            ..plain(image)
-        }),
-        CellPaint {
-            mask: None,
-            ..plain(stored)
-        },
-        original(),
-    ]
-}
-
-/// The exact composite on the canvas, once it can be shown.
-fn exact_composite(view: &LabView, memory: &mut UiMemory) -> Option<ImageId> {
-    let composed = view.exact_composite()?;
-    let canvas = memory.canvas.as_mut()?;
-    let is_there = memory
-        .lab
-        .composed
-        .is_some_and(|(revision, _)| revision == composed.revision);
-    if !is_there {
-        if let Some((_, old)) = memory.lab.composed.take() {
-            canvas.release(old);
-        }
-        let id = canvas.image(&ImageSource::Memory {
-            name: format!("composite in the lab {}", view.opening).into(),
-            bytes: std::sync::Arc::clone(&composed.picture),
-            revision: composed.revision,
-        });
-        memory.lab.composed = Some((composed.revision, id));
-    }
-    memory.lab.composed.map(|(_, id)| id)
-}
-
-/// Which cell's fill the composite shows.
-pub fn fill_menu_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut Vec<Msg>) {
-    let all = fills(state);
-    let Some(run) = state.run.as_ref().filter(|_| !all.is_empty()) else {
-        ui.weak("open a run of this session to see its fills under this recipe");
-        return;
-    };
-    let name_of = |key: &CellKey| run.run.cell_name(key);
-    let now = view
-        .fill_of
-        .as_ref()
-        .map_or("choose a fill".to_owned(), name_of);
-    ui.label("fill");
-    let combo = egui::ComboBox::from_id_salt("fill of")
-        .selected_text(&now)
-        .show_ui(ui, |ui| {
-            for key in all {
-                let is_now = view.fill_of.as_ref() == Some(&key);
-                if ui.selectable_label(is_now, name_of(&key)).clicked() {
-                    out.push(Msg::Lab(LabMsg::ShowFillOf(key)));
-                }
-            }
-        });
-    combo.response.widget_info(|| {
-        egui::WidgetInfo::labeled(egui::Role::ComboBox, true, format!("fill: {now}"))
-    });
-    if let Some(text) = view.fill_of.as_ref().and_then(|key| made_at(view, key)) {
-        ui.colored_label(theme::WARNING, text);
-    }
-}
-
-/// What a cell was made at, if the recipe on screen has another dilation.
-fn made_at(view: &LabView, key: &CellKey) -> Option<String> {
-    let made = key.dilate_px?.value() as f32;
-    ((made - view.shown_recipe().dilate_px).abs() > 1e-4).then(|| format!("made at {made} px"))
-}
-
-/// Says that cells of the open run were made otherwise, and offers to run them again.
-pub fn made_at_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mut Vec<Msg>) {
-    let all = fills(state);
-    if all.is_empty() {
-        return;
-    }
-    ui.separator();
-    let others = all
-        .iter()
-        .filter(|key| made_at(view, key).is_some())
-        .count();
-    ui.label(format!(
-        "{others} of {} finished cells were made at another dilation",
-        all.len()
-    ));
-    rerun_buttons_ui(ui, state, true, out);
-}
-
-/// Runs cells of the open run again.
-pub fn rerun_buttons_ui(ui: &mut egui::Ui, state: &AppState, hands_over: bool, out: &mut Vec<Msg>) {
-    let Some(run) = &state.run else { return };
-    let shown = run.grid.cells.iter().flatten().count();
-    for (name, scope, is_possible) in [
-        (
-            "Re-run the selected cell".to_owned(),
-            RerunScope::Selected,
-            run.selected.is_some(),
-        ),
-        (
-            format!("Re-run these {shown} cells"),
-            RerunScope::Shown,
-            shown > 0,
-        ),
-    ] {
-        let is_possible = is_possible && !state.is_running();
-        if ui
-            .add_enabled(is_possible, egui::Button::new(name))
-            .clicked()
-        {
-            if hands_over {
-                out.push(Msg::Lab(LabMsg::UseInOpenRun));
-            }
-            out.push(Msg::Lab(LabMsg::Rerun(scope)));
-        }
+/// A box of whole pixels in image space.
+fn box_in_image(area: PixelBox) -> ImageBox {
+    let corner = |x: u32, y: u32| [f64::from(x), f64::from(y)];
+    ImageBox {
+        min: corner(area.x, area.y),
+        max: corner(area.right(), area.bottom()),
     }
 }
 
@@ -470,7 +359,11 @@ fn answer_request(
     let now = lab.framing.view(size_in_image, cell_px);
     let to_box = || mask_box(view).map_or(Framing::Whole, Framing::Box);
     lab.framing = match view.view_request.0 {
-        ViewRequest::Fit => Framing::Whole,
+        // Of a crop what is inferred is what is tuned.
+        ViewRequest::Fit => match (view.opened.inferred_box(), lab.framing) {
+            (Some(area), Framing::Whole) => Framing::Box(box_in_image(area)),
+            _ => Framing::Whole,
+        },
         ViewRequest::MaskBox => to_box(),
         ViewRequest::ToggleMaskBox => match lab.framing {
             Framing::Box(_) => Framing::Whole,
