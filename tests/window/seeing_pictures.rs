@@ -110,6 +110,7 @@ fn pictures(size: (f32, f32), pixels_per_point: f32, name: &str) {
             "overlay_o",
             "overlay_r",
             "difference_l",
+            "two_runs_difference",
         ]
         .iter()
         .any(|start| what.starts_with(start));
