@@ -30,10 +30,10 @@ pub fn write(folder: &Path) -> Result<(), AuditError> {
     write_with(folder, None)
 }
 
-/// As [`write`], with addresses for its pictures in place of the files beside it.
+/// As [`write()`], with addresses for its pictures in place of the files beside it.
 ///
 /// # Errors
-/// See [`write`].
+/// See [`write()`].
 pub fn write_with(folder: &Path, links: Option<&ReportLinks>) -> Result<(), AuditError> {
     let run = run_folder::open(folder, Verification::Quick)
         .map_err(|error| AuditError::Refused(error.to_string()))?;

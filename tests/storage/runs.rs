@@ -586,6 +586,61 @@ async fn the_doctor_names_each_trouble_and_leaves_nothing_behind() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keeping_both_loses_neither_whether_fetching_or_sending() -> Result<()> {
+    super::leaks::listen_to_all_logs();
+    let scratch = tempfile::tempdir()?;
+    let mine = make_run(scratch.path(), "r1", 1, 500)?;
+    let shelf = scratch.path().join("shared");
+    let store: Arc<dyn Store> = Arc::new(LocalDir::new(&shelf));
+    push(store.clone(), &mine, "audit/r1/").run().await?;
+    let change_both = |what: &str| -> Result<()> {
+        std::fs::write(mine.join("REPORT.md"), format!("mine, {what}"))?;
+        std::fs::write(shelf.join("audit/r1/REPORT.md"), format!("theirs, {what}"))?;
+        Ok(())
+    };
+    let both = || {
+        let mut decided = fill_audit::storage::conflict::Resolutions::default();
+        decided
+            .by_file
+            .insert("REPORT.md".into(), Resolution::KeepBoth);
+        decided
+    };
+    change_both("fetching")?;
+    let mut pulling = pull(
+        store.clone(),
+        &scratch.path().join("cache"),
+        "audit/r1/",
+        &mine,
+    )?;
+    assert_eq!(pulling.run().await?.conflicts.len(), 1);
+    pulling.options.resolutions = both();
+    assert_eq!(pulling.run().await?.arrived, ["REPORT.md"]);
+    change_both("sending")?;
+    let mut pushing = push(store.clone(), &mine, "audit/r1/");
+    assert_eq!(pushing.run().await?.conflicts.len(), 1);
+    pushing.options.resolutions = both();
+    ensure!(pushing.run().await?.is_complete());
+    // Both versions of both times are on both sides.
+    ensure!(
+        push(store.clone(), &mine, "audit/r1/")
+            .run()
+            .await?
+            .is_complete()
+    );
+    let (here, there) = (tree(&mine, false)?, tree(&shelf.join("audit/r1"), false)?);
+    ensure_same(&here, &there)?;
+    let texts: Vec<&[u8]> = here
+        .iter()
+        .filter(|(file, _)| file.starts_with("REPORT."))
+        .map(|(_, bytes)| bytes.as_slice())
+        .collect();
+    for wanted in ["mine, fetching", "mine, sending", "theirs, sending"] {
+        ensure!(texts.contains(&wanted.as_bytes()), "{wanted} is lost");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_serves_as_well_as_a_bucket() -> Result<()> {
     super::leaks::listen_to_all_logs();
     let scratch = tempfile::tempdir()?;

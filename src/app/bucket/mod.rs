@@ -2,12 +2,12 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | [`services`] | what of it tests replace |
-//! | [`connection`] | settings, stores and cache, opened when first needed |
-//! | [`inbox`] | the list of runs, small pictures, pasted addresses |
-//! | [`fetching`] | a run that streams in |
-//! | [`sending`] | a run that goes up, and what waits for the network |
-//! | [`words`] | from storage's types to the window's |
+//! | `services` | what of it tests replace |
+//! | `connection` | settings, stores and cache, opened when first needed |
+//! | `inbox` | the list of runs, small pictures, pasted addresses |
+//! | `fetching` | a run that streams in |
+//! | `sending` | a run that goes up, and what waits for the network |
+//! | `words` | from storage's types to the window's |
 
 mod connection;
 mod fetching;
