@@ -11,6 +11,7 @@ mod window {
     mod hostile;
     mod judging;
     mod judging_pictures;
+    mod judging_rules;
     mod lab_controls;
     mod lab_files;
     mod lab_gates;

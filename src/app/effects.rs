@@ -8,6 +8,7 @@ use super::lab_effects::{self, LabThread};
 use super::runner::{EngineFactory, RunJob, Runner};
 use crate::audit::run_folder::{self, Verification};
 use crate::audit::{ExtendRequest, approval, estimate, hash};
+use crate::model::cell::CellKey;
 use crate::state::compose::{Estimate, RunRequest};
 use crate::state::lab::rerun::ExtendRun;
 use crate::state::lab::{LabEffect, LabEvent};
@@ -245,28 +246,23 @@ impl Performer {
                 }
             }
             Effect::ReadJournals(dir) => self.journal.watch(dir),
-            Effect::ReadForApproval {
-                dir: _,
-                cell,
-                picture,
-                path,
-            } => {
+            Effect::ReadForApproval { dir, cell, path } => {
                 spawn(&outbox.clone(), "read the settings", move || {
-                    outbox.send(match approval::read_current(&path) {
-                        Ok(current) => Event::ApprovalRead {
-                            cell,
-                            path,
-                            current,
-                            image_sha256: hash::sha256_file(&picture).ok(),
-                        },
-                        Err(error) => Event::Problem(error.to_string()),
-                    });
+                    outbox.send(
+                        read_for_approval(dir, cell, path)
+                            .unwrap_or_else(|problem| Event::Problem(problem)),
+                    );
                 });
             }
             Effect::WriteApproval { dir, path, staged } => {
                 spawn(&outbox.clone(), "write the settings", move || {
                     let result = write_approval(&dir, &path, &staged);
-                    outbox.send(Event::ApprovalWritten { staged, result });
+                    outbox.send(Event::ApprovalWritten {
+                        dir,
+                        path,
+                        staged,
+                        result,
+                    });
                 });
             }
             Effect::ExportSheet(dir) => {
@@ -345,6 +341,32 @@ fn spawn(outbox: &Outbox, name: &str, job: impl FnOnce() + Send + 'static) {
     if let Err(error) = std::thread::Builder::new().name(name.to_owned()).spawn(job) {
         outbox.send(Event::Problem(format!("no thread to {name}: {error}")));
     }
+}
+
+/// Reads what an approval rests on: the run with every picture held against its hash, the picture itself, and
+/// the current settings.
+fn read_for_approval(dir: PathBuf, cell: CellKey, path: PathBuf) -> Result<Event, String> {
+    let run = run_folder::open(&dir, Verification::Full).map_err(|error| error.to_string())?;
+    let current = approval::read_current(&path).map_err(|error| error.to_string())?;
+    let picture = dir.join(run.picture_file(&cell));
+    let image_sha256 = match hash::sha256_file(&picture) {
+        Ok(digits) => Some(digits),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => {
+            return Err(format!(
+                "the picture cannot be read ({error}): {}",
+                picture.display()
+            ));
+        }
+    };
+    Ok(Event::ApprovalRead {
+        dir,
+        run: Box::new(run),
+        cell,
+        path,
+        current,
+        image_sha256,
+    })
 }
 
 fn write_approval(

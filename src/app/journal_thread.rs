@@ -3,15 +3,19 @@
 
 use super::effects::Outbox;
 use crate::audit::journal::{Journal, JournalReader, PendingJournal};
+use crate::audit::report_file;
 use crate::model::ids::ReviewerId;
 use crate::model::review::Event as ReviewEvent;
 use crate::state::Event;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often other windows' journals are looked at, and refused events are tried again.
 const EVERY: Duration = Duration::from_millis(700);
+/// How long nothing must have been said before a report is renewed.
+const REPORT_AFTER: Duration = Duration::from_secs(3);
 
 enum Job {
     /// Read a run's journals from now on.
@@ -84,6 +88,8 @@ struct Writer {
     reader: Option<(PathBuf, JournalReader)>,
     /// Journals with something that waits, and the one that was written last.
     journals: Vec<OpenJournal>,
+    /// Runs whose report does not have the review as it is by now, and since when.
+    stale_reports: BTreeMap<PathBuf, Instant>,
 }
 
 impl Writer {
@@ -92,6 +98,7 @@ impl Writer {
             outbox,
             reader: None,
             journals: Vec::new(),
+            stale_reports: BTreeMap::new(),
         }
     }
 
@@ -101,17 +108,37 @@ impl Writer {
                 Ok(Job::Watch(dir)) => {
                     self.reader = Some((dir.clone(), JournalReader::new(&dir)));
                     self.poll();
+                    self.tell_waiting(&dir);
                 }
                 Ok(Job::Append(dir, events)) => self.append(&dir, events),
                 Err(RecvTimeoutError::Timeout) => {
                     self.retry();
                     self.poll();
+                    self.refresh_reports(REPORT_AFTER);
                 }
                 Err(RecvTimeoutError::Disconnected) => {
                     self.retry();
+                    self.refresh_reports(Duration::ZERO);
                     return;
                 }
             }
+        }
+    }
+
+    /// What waits for the disk belongs to the review of whoever opens the run again.
+    fn tell_waiting(&self, dir: &PathBuf) {
+        for open in self.journals.iter().filter(|open| open.dir == *dir) {
+            let events: Vec<ReviewEvent> = open.journal.waiting().cloned().collect();
+            if events.is_empty() {
+                continue;
+            }
+            let problem = open.journal.problem().map(ToString::to_string);
+            self.outbox.send(Event::EventsNotWritten {
+                dir: dir.clone(),
+                waiting: events.len(),
+                events,
+                problem: problem.unwrap_or_default(),
+            });
         }
     }
 
@@ -159,6 +186,7 @@ impl Writer {
             let dir = dir.clone();
             match problem {
                 None if is_written => {
+                    self.stale_reports.insert(dir.clone(), Instant::now());
                     let mut events = before;
                     events.push(event);
                     self.outbox.send(Event::EventsWritten {
@@ -176,6 +204,23 @@ impl Writer {
                         waiting,
                     });
                 }
+            }
+        }
+    }
+
+    /// Renews the reports of runs of which nothing was said for so long.
+    fn refresh_reports(&mut self, quiet_for: Duration) {
+        let due: Vec<PathBuf> = self
+            .stale_reports
+            .iter()
+            .filter(|(_, since)| since.elapsed() >= quiet_for)
+            .map(|(dir, _)| dir.clone())
+            .collect();
+        for dir in due {
+            self.stale_reports.remove(&dir);
+            if let Err(error) = report_file::refresh_review(&dir) {
+                // The journal has it all; the report is written again with the next event.
+                tracing::warn!("the report's section on the review is not renewed: {error}");
             }
         }
     }

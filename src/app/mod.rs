@@ -154,6 +154,13 @@ impl eframe::App for FillAuditApp {
     fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
         let ctx = ui.ctx().clone();
         self.take_dropped(&ctx);
+        if ctx.input(|input| input.viewport().close_requested()) {
+            self.messages.extend(self.memory.take_note());
+            if self.state.would_lose_verdicts() {
+                ctx.send_viewport_cmd(egui::ViewportCommand::CancelClose);
+                self.messages.push(Msg::CloseRequested);
+            }
+        }
         self.apply_all(&ctx);
         window_ui(ui, &self.state, &mut self.memory, &mut self.messages);
         if !self.messages.is_empty() {

@@ -99,12 +99,12 @@ fn run_jobs(
     while let Ok(job) = inbox.recv() {
         cancel.store(false, Ordering::Relaxed);
         let dir = match &job {
-            RunJob::Start(request) => request.runs_dir.clone(),
-            RunJob::Resume { dir, .. } | RunJob::Extend { dir, .. } => dir.clone(),
+            RunJob::Start(_) => None,
+            RunJob::Resume { dir, .. } | RunJob::Extend { dir, .. } => Some(dir.clone()),
         };
         let result = run_job(job, outbox, engines, cancel);
         let (dir, result) = match result {
-            Ok(summary) => (summary.folder.clone(), Ok(sentence(&summary))),
+            Ok(summary) => (Some(summary.folder.clone()), Ok(sentence(&summary))),
             Err(problem) => (dir, Err(problem)),
         };
         outbox.send(Event::RunEnded { dir, result });
@@ -118,6 +118,9 @@ fn run_job(
     cancel: &AtomicBool,
 ) -> Result<RunSummary, String> {
     let mut teller = Teller::new(outbox.clone());
+    if let RunJob::Resume { dir, .. } | RunJob::Extend { dir, .. } = &job {
+        teller.dir = Some(dir.clone());
+    }
     let mut observer = |event: AuditEvent| teller.tell(event);
     let mut context = AuditContext {
         clock: &jiff::Timestamp::now,
@@ -204,7 +207,7 @@ fn sentence(summary: &RunSummary) -> String {
 struct Teller {
     outbox: Outbox,
     started: Instant,
-    dir: PathBuf,
+    dir: Option<PathBuf>,
     live: LiveRun,
     last_step: Option<Instant>,
 }
@@ -214,7 +217,7 @@ impl Teller {
         Self {
             outbox,
             started: Instant::now(),
-            dir: PathBuf::new(),
+            dir: None,
             live: LiveRun {
                 phase: "starting".to_owned(),
                 cell: None,
@@ -232,7 +235,7 @@ impl Teller {
     fn tell(&mut self, event: AuditEvent) {
         match event {
             AuditEvent::Started { folder, todo, .. } => {
-                self.dir.clone_from(&folder);
+                self.dir = Some(folder.clone());
                 self.live.total = todo.len();
                 self.outbox.send(Event::RunStarted {
                     dir: folder,
@@ -264,17 +267,21 @@ impl Teller {
                 self.live.finished += 1;
                 self.live.step = 0;
                 self.live.cell = None;
-                self.outbox.send(Event::CellEnded {
-                    dir: self.dir.clone(),
-                    key,
-                    state: Box::new(state),
-                });
+                if let Some(dir) = self.dir.clone() {
+                    self.outbox.send(Event::CellEnded {
+                        dir,
+                        key,
+                        state: Box::new(state),
+                    });
+                }
             }
             AuditEvent::Finished(_) => return,
         }
         self.live.elapsed_secs = self.started.elapsed().as_secs_f64();
-        self.outbox
-            .send(Event::RunProgress(Box::new(self.live.clone())));
+        self.outbox.send(Event::RunProgress {
+            dir: self.dir.clone(),
+            live: Box::new(self.live.clone()),
+        });
     }
 }
 

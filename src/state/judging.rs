@@ -2,14 +2,14 @@
 
 use crate::model::cell::CellKey;
 use crate::model::ids::ReviewerId;
-use crate::model::review::blind::{BlindError, BlindPlan, Choice, Round};
+use crate::model::review::blind::{BlindError, BlindPlan, BlindSession, Choice, Round};
 use crate::model::review::event::{Action, Event, EventId};
 use crate::model::review::failure::FailureTypes;
 use crate::model::review::keys::{Pressed, VerdictKey, press};
 use crate::model::review::select::{self, Filter, Progress, SortBy};
 use crate::model::review::state::ReviewState;
 use crate::model::review::time::UtcTime;
-use crate::model::run::Run;
+use crate::model::run::{CellState, Run};
 
 /// Where event ids and times come from; tests give their own.
 pub trait EventSource: Send {
@@ -254,6 +254,24 @@ impl Judging {
             .all(|filter| filter.admits(cell, run, &self.review, &self.reviewer))
     }
 
+    /// Goes on with this reviewer's last blind comparison, if it was left before it was revealed.
+    /// `false` if there is none.
+    pub fn resume_blind(&mut self) -> bool {
+        let own = |session: &&&BlindSession| {
+            session.reviewer == self.reviewer && session.revealed_at.is_none()
+        };
+        let sessions = self.ahead.blind_sessions();
+        let Some(session) = sessions.iter().rfind(own) else {
+            return false;
+        };
+        self.blind = Some(BlindView {
+            session: session.id.clone(),
+            round: session.next_round().unwrap_or(session.plan.rounds.len()),
+            plan: session.plan.clone(),
+        });
+        true
+    }
+
     /// Begins a blind comparison of these cells.
     ///
     /// # Errors
@@ -296,7 +314,7 @@ impl Judging {
         let next = self
             .ahead
             .blind_session(&blind.session)
-            .and_then(crate::model::review::blind::BlindSession::next_round)
+            .and_then(BlindSession::next_round)
             .unwrap_or(blind.plan.rounds.len());
         if let Some(view) = &mut self.blind {
             view.round = next;
@@ -330,7 +348,9 @@ impl Judging {
     /// The cells that a blind comparison starts from: those that passed.
     pub fn passed(&self, run: &Run) -> Vec<CellKey> {
         run.cells
-            .keys()
+            .iter()
+            .filter(|(_, state)| matches!(state, CellState::Done(_)))
+            .map(|(cell, _)| cell)
             .filter(|cell| Filter::Passed.admits(cell, run, &self.ahead, &self.reviewer))
             .cloned()
             .collect()

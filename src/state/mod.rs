@@ -38,6 +38,7 @@ use pivot::Pivot;
 use run_view::{LiveRun, RunView};
 use seeing::{SeeEffect, SeeEvent, SeeMsg};
 use settings::Settings;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -79,6 +80,15 @@ pub struct Toast {
     pub id: u64,
 }
 
+/// A run that is being made.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// Its folder; `None` until it has one.
+    pub dir: Option<PathBuf>,
+    /// How far it is.
+    pub live: LiveRun,
+}
+
 /// Everything that the window shows.
 pub struct AppState {
     /// The page in front.
@@ -87,6 +97,13 @@ pub struct AppState {
     pub run: Option<RunView>,
     /// A run that is being read, by its folder.
     pub opening: Option<PathBuf>,
+    /// The run that is being made on this machine, whichever is open.
+    pub running: Option<Running>,
+    /// What the disk refused and is kept in memory: by the run's folder, how many events and the message
+    /// about them.
+    pub unwritten: BTreeMap<PathBuf, (usize, u64)>,
+    /// Whether the window was to be closed while something was unwritten.
+    pub was_close_refused: bool,
     /// The list of runs, and everything about the bucket.
     pub bucket: BucketView,
     /// The session in the mask lab.
@@ -153,6 +170,8 @@ pub enum Msg {
     Bucket(BucketMsg),
     /// Something about the approval on screen.
     Approve(approving::ApproveMsg),
+    /// Somebody wants to close the window.
+    CloseRequested,
     /// Something about how the run is looked at.
     See(SeeMsg),
 }
@@ -221,7 +240,12 @@ pub enum Event {
         total: usize,
     },
     /// How far the run is.
-    RunProgress(Box<LiveRun>),
+    RunProgress {
+        /// Its folder; `None` until it has one.
+        dir: Option<PathBuf>,
+        /// How far.
+        live: Box<LiveRun>,
+    },
     /// A cell has ended.
     CellEnded {
         /// The run's folder.
@@ -233,8 +257,8 @@ pub enum Event {
     },
     /// The run has ended.
     RunEnded {
-        /// Its folder.
-        dir: PathBuf,
+        /// Its folder; `None` if it never had one.
+        dir: Option<PathBuf>,
         /// A sentence, or what went wrong.
         result: Result<String, String>,
     },
@@ -269,17 +293,25 @@ pub enum Event {
     },
     /// What an approval needs was read.
     ApprovalRead {
+        /// The run's folder.
+        dir: PathBuf,
+        /// The run as it lies there, every picture held against its hash.
+        run: Box<Run>,
         /// The picked cell.
         cell: CellKey,
         /// Where the settings are to be written.
         path: PathBuf,
         /// The current file, if there is one.
         current: Option<String>,
-        /// SHA-256 of the picture, if it could be read.
+        /// SHA-256 of the picture.
         image_sha256: Option<String>,
     },
     /// The approved settings were written, or were not.
     ApprovalWritten {
+        /// The run's folder.
+        dir: PathBuf,
+        /// Where they were to be written.
+        path: PathBuf,
         /// What was to be written.
         staged: Box<StagedApproval>,
         /// A sentence, or what went wrong.
@@ -362,8 +394,6 @@ pub enum Effect {
         dir: PathBuf,
         /// The picked cell.
         cell: CellKey,
-        /// Its picture.
-        picture: PathBuf,
         /// Where the settings are to be written.
         path: PathBuf,
     },
@@ -409,6 +439,9 @@ impl AppState {
             bucket: BucketView::default(),
             lab: None,
             lab_opening: None,
+            running: None,
+            unwritten: BTreeMap::new(),
+            was_close_refused: false,
             rerun_waits: false,
             compose,
             compose_problems: Vec::new(),
@@ -444,8 +477,21 @@ impl AppState {
             .is_some_and(|view| view.run.document().is_some())
     }
 
+    /// Whether closing the window now would lose verdicts without anybody having said so.
+    pub fn would_lose_verdicts(&self) -> bool {
+        !self.unwritten.is_empty() && !self.was_close_refused
+    }
+
+    /// Shows how far the run is, if it is the open one.
+    pub(super) fn show_running(&mut self) {
+        let Some(view) = &mut self.run else { return };
+        let running = self.running.as_ref();
+        let own = running.filter(|running| running.dir.as_ref() == Some(&view.dir));
+        view.live = own.map(|running| running.live.clone());
+    }
+
     /// Whether a run is being made.
     pub fn is_running(&self) -> bool {
-        self.run.as_ref().is_some_and(|view| view.live.is_some())
+        self.running.is_some()
     }
 }

@@ -303,6 +303,11 @@ impl RunView {
                     .contains(&files::fill(&self.run.cell_name(key))))
     }
 
+    /// Whether a cell is done: only then is there something to judge.
+    pub fn has_picture(&self, key: &CellKey) -> bool {
+        matches!(self.run.cells.get(key), Some(CellState::Done(_)))
+    }
+
     /// The selected cell's state.
     pub fn selected_state(&self) -> Option<&CellState> {
         self.run.cells.get(self.selected.as_ref()?)

@@ -1,23 +1,23 @@
 //! The one place that changes [`AppState`].
 
 use super::command::Command;
+use super::judging::Judging;
 use super::lab::{self, LabMsg};
 use super::look::{self, Channel, Compare, Overlay, Reference, ViewRequest};
 use super::run_view::RunView;
 use super::{
-    AppState, Effect, Event, FolderFor, Msg, Page, approving, bucket, seeing, update_judging,
+    AppState, Effect, Event, FolderFor, Msg, Page, Running, approving, bucket, seeing,
+    update_judging,
 };
 use crate::imaging::difference::Metric;
 use crate::model::ids::ReviewerId;
 use crate::model::run::{RunDocument, files};
-use std::path::PathBuf;
-
-/// How the message begins that stays until the disk takes verdicts again.
-const UNWRITTEN: &str = "verdicts are kept in memory";
+use std::path::{Path, PathBuf};
 
 /// Applies a message and says what is to be done outside.
 pub fn update(state: &mut AppState, msg: Msg) -> Vec<Effect> {
     let mut effects = apply(state, msg);
+    effects.extend(follow_reviewer(state));
     effects.extend(seeing::figures::ask(state));
     effects.extend(bucket::after_update(state));
     effects
@@ -85,11 +85,54 @@ fn apply(state: &mut AppState, msg: Msg) -> Vec<Effect> {
             state.settings = settings;
             Vec::new()
         }
+        Msg::CloseRequested => close(state),
         Msg::CloseToast(id) => {
             state.toasts.retain(|toast| toast.id != id);
             Vec::new()
         }
     }
+}
+
+/// Closes the window; where verdicts wait for the disk only at the second request, after saying so.
+fn close(state: &mut AppState) -> Vec<Effect> {
+    let waiting: usize = state.unwritten.values().map(|(count, _)| *count).sum();
+    if waiting > 0 && !state.was_close_refused {
+        state.was_close_refused = true;
+        let folders: Vec<String> = state
+            .unwritten
+            .keys()
+            .map(|dir| dir.display().to_string())
+            .collect();
+        state.toast(
+            format!(
+                "{waiting} verdicts are in memory only; make room or rights in {}, or close again to lose them",
+                folders.join(", ")
+            ),
+            true,
+        );
+        return Vec::new();
+    }
+    vec![Effect::Quit]
+}
+
+/// What one reviewer has seen is not what another has: a change of name opens the review anew.
+fn follow_reviewer(state: &mut AppState) -> Vec<Effect> {
+    let reviewer = ReviewerId::from_name(&state.settings.reviewer);
+    let is_typing = state.page == Page::Settings;
+    let Some(view) = state
+        .run
+        .as_mut()
+        .filter(|view| view.judging.reviewer != reviewer)
+    else {
+        return Vec::new();
+    };
+    if is_typing {
+        return Vec::new();
+    }
+    view.approving = None;
+    view.judging = Judging::new(reviewer, state.settings.failure_types.clone());
+    view.lay_out();
+    vec![Effect::ReadJournals(view.dir.clone())]
 }
 
 pub(super) fn open(state: &mut AppState, dir: PathBuf) -> Vec<Effect> {
@@ -172,14 +215,15 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
             state.settings.ui_scale = (state.settings.ui_scale - 0.1).max(0.5);
             Vec::new()
         }
-        Command::Quit => vec![Effect::Quit],
+        Command::Quit => close(state),
         Command::Approve => approving::open(state),
         Command::StartRun => start_run(state),
         Command::CancelRun => {
-            let Some(live) = state.run.as_mut().and_then(|view| view.live.as_mut()) else {
+            let Some(running) = &mut state.running else {
                 return Vec::new();
             };
-            live.is_cancelling = true;
+            running.live.is_cancelling = true;
+            state.show_running();
             vec![Effect::CancelRun]
         }
         Command::Back if close_what_is_open(state) => Vec::new(),
@@ -301,6 +345,31 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
     Vec::new()
 }
 
+/// Keeps count of what the disk refused, folder by folder, and the message that stays until it is there.
+fn note_unwritten(state: &mut AppState, dir: &Path, waiting: usize, problem: Option<&str>) {
+    if let Some((_, toast)) = state.unwritten.remove(dir) {
+        state.toasts.retain(|one| one.id != toast);
+    }
+    let Some(problem) = problem else {
+        if waiting == 0 {
+            state.was_close_refused &= !state.unwritten.is_empty();
+            return;
+        }
+        return note_unwritten(state, dir, waiting, Some("the disk refused some of them"));
+    };
+    if waiting == 0 {
+        state.toast(format!("a verdict cannot be kept: {problem}"), true);
+        return;
+    }
+    let text = format!(
+        "verdicts are kept in memory ({waiting}), and tried again until it works: {problem}"
+    );
+    state.toast(text, true);
+    if let Some(toast) = state.toasts.last() {
+        state.unwritten.insert(dir.to_owned(), (waiting, toast.id));
+    }
+}
+
 /// Asks for the mask of the open run, if it has one that was not read yet.
 fn load_mask(state: &AppState) -> Vec<Effect> {
     let is_here = |view: &&RunView| {
@@ -348,10 +417,12 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                     }
                     *slot = Some(fresh);
                     state.page = Page::Run;
+                    state.show_running();
                     effects.push(Effect::ReadJournals(dir));
                 }
                 (Err(problem), _) => state.toast(problem, true),
             }
+            approving::stage_again(state);
             effects.extend(load_mask(state));
             effects
         }
@@ -388,11 +459,11 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             check_form(state)
         }
         Event::RunStarted { dir, .. } => open(state, dir),
-        Event::RunProgress(mut live) => {
-            if let Some(view) = &mut state.run {
-                live.is_cancelling |= view.live.as_ref().is_some_and(|now| now.is_cancelling);
-                view.live = Some(*live);
-            }
+        Event::RunProgress { dir, mut live } => {
+            let now = state.running.as_ref();
+            live.is_cancelling |= now.is_some_and(|now| now.live.is_cancelling);
+            state.running = Some(Running { dir, live: *live });
+            state.show_running();
             Vec::new()
         }
         Event::CellEnded {
@@ -404,18 +475,26 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 view.run.cells.insert(key, *cell);
                 view.lay_out();
             }
+            approving::stage_again(state);
             Vec::new()
         }
         Event::RunEnded { dir, result } => {
             state.rerun_waits = false;
-            if let Some(view) = &mut state.run {
-                view.live = None;
-            }
+            state.running = None;
+            state.show_running();
             match result {
                 Ok(sentence) => state.toast(sentence, false),
                 Err(problem) => state.toast(problem, true),
             }
-            vec![Effect::OpenRun(dir)]
+            // Whoever looks at another run meanwhile goes on with that.
+            let is_open = |dir: &PathBuf| {
+                let is_shown = state.run.as_ref().is_some_and(|view| view.dir == *dir);
+                is_shown || state.opening.as_ref() == Some(dir)
+            };
+            dir.filter(is_open)
+                .map(Effect::OpenRun)
+                .into_iter()
+                .collect()
         }
         Event::JournalsRead {
             dir,
@@ -431,6 +510,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 }
                 view.lay_out();
             }
+            approving::stage_again(state);
             Vec::new()
         }
         Event::EventsWritten {
@@ -440,14 +520,11 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
         } => {
             if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
                 view.judging.take_in(events);
-                if view.judging.unwritten > 0 && waiting == 0 {
-                    state
-                        .toasts
-                        .retain(|toast| !toast.text.starts_with(UNWRITTEN));
-                }
                 view.judging.unwritten = waiting;
                 view.lay_out();
             }
+            note_unwritten(state, &dir, waiting, None);
+            approving::stage_again(state);
             Vec::new()
         }
         Event::EventsNotWritten {
@@ -456,18 +533,14 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             problem,
             waiting,
         } => {
-            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
+            // What breaks a rule of the journal is not kept, and not drawn as if it were.
+            let open = state.run.as_mut().filter(|view| view.dir == dir);
+            if let Some(view) = open.filter(|_| waiting > 0) {
                 view.judging.take_in(events);
                 view.judging.unwritten = waiting;
                 view.lay_out();
             }
-            state
-                .toasts
-                .retain(|toast| !toast.text.starts_with(UNWRITTEN));
-            state.toast(
-                format!("{UNWRITTEN} ({waiting}), and tried again until it works: {problem}"),
-                true,
-            );
+            note_unwritten(state, &dir, waiting, Some(&problem));
             Vec::new()
         }
         event @ (Event::ApprovalRead { .. } | Event::ApprovalWritten { .. }) => {

@@ -64,6 +64,19 @@ pub fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
         let Some(cell) = view.selected.clone() else {
             return Vec::new();
         };
+        if !view.has_picture(&cell) {
+            let name = view.run.cell_name(&cell);
+            state.toast(format!("{name} has no picture to judge"), true);
+            return Vec::new();
+        }
+        if !view.judging.admits(&cell, &view.run) {
+            let name = view.run.cell_name(&cell);
+            state.toast(
+                format!("{name} is left out by the filter; select a cell that is shown"),
+                true,
+            );
+            return Vec::new();
+        }
         let order = view.order();
         let judged = view
             .judging
@@ -106,6 +119,10 @@ pub fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
         Command::Blind => {
             if view.judging.blind.is_some() {
                 view.judging.blind = None;
+                return Vec::new();
+            }
+            if view.judging.resume_blind() {
+                view.is_full_screen = false;
                 return Vec::new();
             }
             let cells = view.judging.passed(&view.run);
@@ -159,10 +176,15 @@ pub fn on_msg(state: &mut AppState, msg: JudgeMsg) -> Vec<Effect> {
     let Some(view) = &mut state.run else {
         return Vec::new();
     };
+    if let JudgeMsg::Seen(cell) | JudgeMsg::AddMark(cell, _) = &msg
+        && !view.has_picture(cell)
+    {
+        return Vec::new();
+    }
     let judging = &mut view.judging;
     let events: Vec<Event> = match msg {
-        JudgeMsg::Seen(cell) => judging.seen(source, &cell).into_iter().collect(),
         JudgeMsg::Note(cell, text) => judging.note(source, &cell, &text).into_iter().collect(),
+        JudgeMsg::Seen(cell) => judging.seen(source, &cell).into_iter().collect(),
         JudgeMsg::AddMark(cell, mark) => {
             let event = judging.act(
                 source,
@@ -188,6 +210,16 @@ pub fn on_msg(state: &mut AppState, msg: JudgeMsg) -> Vec<Effect> {
         JudgeMsg::SetFilters(filters) => {
             judging.filters = filters;
             view.lay_out();
+            // What keys act on is on screen.
+            let shown = view.grid.order();
+            if !view
+                .selected
+                .as_ref()
+                .is_some_and(|key| shown.contains(key))
+                && let Some(first) = shown.into_iter().next()
+            {
+                view.select(first);
+            }
             Vec::new()
         }
         JudgeMsg::SetSort(sort) => {

@@ -4,6 +4,7 @@ use super::canvas::{
     Canvas, DistanceField, FieldId, Framing, ImageBox, ImageId, ImageSource, ImageStatus, RawMask,
     View,
 };
+use super::note_draft::NoteDraft;
 use super::theme;
 use crate::model::cell::CellKey;
 use crate::model::ids::SessionId;
@@ -64,7 +65,7 @@ pub struct UiMemory {
     /// Whether the approval's first field has had the focus since it was opened.
     pub has_focused_approval: bool,
     /// The note that is being typed, and on which cell.
-    pub note: Option<(CellKey, String)>,
+    pub note: Option<NoteDraft>,
     /// The filter's limit, in seconds.
     pub fast_enough_secs: f64,
     /// The inbox' mark at the last frame, to tell when keys moved it.
@@ -121,6 +122,8 @@ impl UiMemory {
             self.uploaded_field = None;
             self.values_at = None;
             self.was_wiping = false;
+            // What was typed about the former run was handed on when its field was left.
+            self.note = None;
         }
         if let Some(field) = state.run.as_ref().and_then(|view| view.mask_field.as_ref()) {
             self.take_mask(field);
@@ -143,6 +146,23 @@ impl UiMemory {
         } else {
             self.framing = Framing::Whole;
             self.request_seen = None;
+        }
+    }
+
+    /// What was typed into the note and not handed on yet.
+    pub fn take_note(&mut self) -> Option<Msg> {
+        self.note.as_mut().and_then(NoteDraft::take_message)
+    }
+
+    /// Hands on a note whose field went away while it was typed: its page was left.
+    pub fn keep_hidden_note(&mut self, out: &mut Vec<Msg>) {
+        if let Some(note) = &mut self.note {
+            if !note.is_drawn {
+                out.extend(note.take_message());
+                self.note = None;
+            } else {
+                note.is_drawn = false;
+            }
         }
     }
 

@@ -21,6 +21,7 @@ mod keys;
 mod marking;
 pub mod mask_lab;
 mod memory;
+mod note_draft;
 mod run_page;
 mod settings_page;
 mod shell;
@@ -35,7 +36,9 @@ mod verdicts;
 mod wipe;
 
 pub use memory::UiMemory;
+use note_draft::NoteDraft;
 
+use crate::state::command::Command;
 use crate::state::{AppState, Msg, Page};
 use eframe::egui;
 
@@ -50,7 +53,8 @@ pub fn window_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, out
     keys::collect(&ctx, state, is_blind, out);
     memory.begin_frame(&ctx, state);
     shell::tab_bar_ui(ui, state, out);
-    shell::status_bar_ui(ui, state, &memory.status_text, out);
+    let status = memory.status_text.clone();
+    shell::status_bar_ui(ui, state, &status, out);
     match state.page {
         Page::Inbox => inbox_page::inbox_page_ui(ui, state, memory, out),
         Page::Run => run_page::run_page_ui(ui, state, memory, out),
@@ -71,5 +75,17 @@ pub fn window_ui(ui: &mut egui::Ui, state: &AppState, memory: &mut UiMemory, out
     shell::toasts_ui(&ctx, state, out);
     help::help_ui(&ctx, state, out);
     help::palette_ui(&ctx, state, memory, out);
+    memory.keep_hidden_note(out);
+    if memory.status_text != status {
+        // The bar was drawn before the page that its text is about.
+        ctx.request_repaint();
+    }
+    if out
+        .iter()
+        .any(|msg| matches!(msg, Msg::Command(Command::Quit)))
+    {
+        // Before the window closes, not after.
+        out.splice(0..0, memory.take_note());
+    }
     memory.end_frame(&ctx);
 }

@@ -112,17 +112,25 @@ fn failure_types_ui(ui: &mut egui::Ui, settings: &mut Settings) {
             types.remove(index);
         }
         ui.horizontal(|ui| {
+            let id = ui.scope_id().with("new failure type");
+            let mut label: String = ui.data(|data| data.get_temp(id).unwrap_or_default());
+            let name = ui.label("New type");
+            ui.add_sized([220.0, 20.0], egui::TextEdit::singleline(&mut label))
+                .labelled_by(name.id);
+            let can_add = types.len() < 9 && !label.trim().is_empty();
             if ui
-                .add_enabled(types.len() < 9, egui::Button::new("Add a type"))
+                .add_enabled(can_add, egui::Button::new("Add a type"))
                 .clicked()
-                && let Some(key) = free_key(&types)
+                && let Some(key) = FailureKey::for_label(&label, &types)
             {
                 types.push(FailureType {
-                    label: key.as_str().replace('_', " "),
+                    label: label.trim().to_owned(),
                     key,
                     is_failure: true,
                 });
+                label.clear();
             }
+            ui.data_mut(|data| data.insert_temp(id, label));
             if ui.button("Reset the list").clicked() {
                 types = FailureTypes::default().all().to_vec();
             }
@@ -131,10 +139,4 @@ fn failure_types_ui(ui: &mut egui::Ui, settings: &mut Settings) {
             settings.failure_types = types;
         }
     });
-}
-
-fn free_key(types: &[FailureType]) -> Option<FailureKey> {
-    (1..=99)
-        .filter_map(|n| FailureKey::new(format!("type_{n}")).ok())
-        .find(|key| types.iter().all(|kind| kind.key != *key))
 }

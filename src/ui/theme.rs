@@ -20,9 +20,9 @@ pub fn warning(ui: &egui::Ui) -> Color32 {
 }
 
 /// What passed.
-pub const PASS: Color32 = Color32::from_rgb(0x4c, 0xb0, 0x6a);
+pub const PASS: Color32 = Color32::from_rgb(0x5c, 0xd0, 0x80);
 /// What was rejected.
-pub const REJECT: Color32 = Color32::from_rgb(0xd9, 0x5b, 0x5b);
+pub const REJECT: Color32 = Color32::from_rgb(0xff, 0x7b, 0x72);
 /// Behind pictures, in both themes.
 pub const SURROUND: Color32 = Color32::from_gray(0x60);
 /// Where a picture is missing.

@@ -1,6 +1,6 @@
 //! Verdicts on screen: badges on cells, the inspector's buttons, note and marks, filters, the finding.
 
-use super::{UiMemory, theme};
+use super::{NoteDraft, UiMemory, theme};
 use crate::model::cell::CellKey;
 use crate::model::review::event::{Judgement, Shape};
 use crate::model::review::export::Format;
@@ -13,6 +13,11 @@ use crate::state::judging::MarksShown;
 use crate::state::run_view::RunView;
 use crate::state::{JudgeMsg, Msg};
 use eframe::egui::{self, Align2, Color32, Rect, Stroke, StrokeKind, vec2};
+
+/// A note is written this long after the last key, in seconds, and when its field is left.
+const NOTE_PAUSE_SECS: f64 = 0.8;
+/// Far above what anybody notes, and below what a line of the journal takes.
+const MAX_NOTE_CHARS: usize = 4000;
 
 fn own_review<'a>(view: &'a RunView, key: &CellKey) -> Option<&'a CellReview> {
     view.judging.review.review(&view.judging.reviewer, key)
@@ -44,7 +49,8 @@ pub fn accessible_verdict(view: &RunView, key: &CellKey) -> String {
 pub fn paint_verdict(painter: &egui::Painter, rect: Rect, key: &CellKey, view: &RunView) {
     let said = own_review(view, key);
     let judgement = said.and_then(|said| said.judgement);
-    if judgement == Some(Judgement::Reject) {
+    // The selected one is looked at, and colour is what is judged.
+    if judgement == Some(Judgement::Reject) && view.selected.as_ref() != Some(key) {
         painter.rect_filled(
             rect,
             0.0,
@@ -282,29 +288,36 @@ fn note_ui(
     out: &mut Vec<Msg>,
 ) {
     let on_disk = said.map_or("", |said| said.note.as_str());
-    let is_editing = memory.note.as_ref().is_some_and(|(cell, _)| cell == key);
-    if !is_editing {
-        if let Some((cell, text)) = memory.note.take() {
-            // The selection moved on while a note was typed: it is kept.
-            out.push(Msg::Judge(JudgeMsg::Note(cell, text)));
-        }
-        memory.note = Some((key.clone(), on_disk.to_owned()));
+    if memory.note.as_ref().is_none_or(|note| note.cell != *key) {
+        // The selection moved on while a note was typed: it is kept.
+        out.extend(memory.take_note());
+        memory.note = Some(NoteDraft::new(key.clone(), on_disk));
     }
     let name = ui.label("Note");
-    let Some((_, text)) = &mut memory.note else {
+    let now = ui.input(|input| input.time);
+    let Some(note) = &mut memory.note else {
         return;
     };
     let field = ui
         .add(
-            egui::TextEdit::multiline(text)
+            egui::TextEdit::multiline(&mut note.text)
                 .desired_rows(2)
+                .char_limit(MAX_NOTE_CHARS)
                 .desired_width(f32::INFINITY),
         )
         .labelled_by(name.id);
-    if field.lost_focus() {
-        out.push(Msg::Judge(JudgeMsg::Note(key.clone(), text.clone())));
-    } else if !field.has_focus() && text != on_disk {
-        on_disk.clone_into(text);
+    note.is_drawn = true;
+    if field.changed() {
+        note.changed_at = now;
+    }
+    let has_paused = now - note.changed_at >= NOTE_PAUSE_SECS;
+    if field.lost_focus() || has_paused {
+        out.extend(note.take_message());
+    } else if note.text != note.kept {
+        ui.ctx().request_repaint_after_secs(NOTE_PAUSE_SECS as f32);
+    }
+    if !field.has_focus() && note.text == note.kept && note.base != on_disk {
+        *note = NoteDraft::new(key.clone(), on_disk);
     }
 }
 

@@ -41,6 +41,31 @@ impl FailureKey {
         }
     }
 
+    /// A key made from a type's first label, which no other type has: the same label gives everybody the
+    /// same key. `None` where a hundred types have such keys.
+    pub fn for_label(label: &str, types: &[FailureType]) -> Option<Self> {
+        let mut text: String = label
+            .trim()
+            .to_lowercase()
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .take(32)
+            .collect();
+        if text.trim_matches('_').is_empty() {
+            // Another script: its characters' numbers tell labels apart.
+            let numbers = label.trim().chars().map(|c| format!("{:x}", u32::from(c)));
+            text = format!("u{}", numbers.collect::<String>());
+            text.truncate(32);
+        }
+        (1..100)
+            .map(|n| match n {
+                1 => text.clone(),
+                n => format!("{text}_{n}"),
+            })
+            .filter_map(|text| Self::new(text).ok())
+            .find(|key| types.iter().all(|kind| kind.key != *key))
+    }
+
     /// The key as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -195,6 +220,16 @@ mod tests {
             .collect();
         assert_eq!(FailureTypes::new(ten), Err(FailureTypeError::TooMany(10)));
         assert!(FailureKey::new("Seam!").is_err());
+    }
+
+    #[test]
+    fn a_label_gives_everybody_the_same_key_and_no_two_types_one() {
+        let types = FailureTypes::default().all().to_vec();
+        let key = |label: &str| FailureKey::for_label(label, &types).unwrap().to_string();
+        assert_eq!(key(" Wrong shadow "), "wrong_shadow");
+        assert_eq!(key("Seam"), "seam_2");
+        assert_ne!(key("影"), key("色"));
+        assert_eq!(key(&"x".repeat(99)).len(), 32);
     }
 
     #[test]

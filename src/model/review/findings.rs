@@ -151,16 +151,15 @@ impl QuantComparison {
             worse: Vec::new(),
             judged: 0,
         };
-        for cell in run.cells.keys().filter(|cell| cell.quant == found.from) {
+        let has_picture = |cell: &CellKey| matches!(run.cells.get(cell), Some(CellState::Done(_)));
+        let cells = run.cells.keys().filter(|cell| has_picture(cell));
+        for cell in cells.filter(|cell| cell.quant == found.from) {
             let other = CellKey {
                 quant: found.to.clone(),
                 ..cell.clone()
             };
             let here = review.standing(whose, cell);
-            let there = run
-                .cells
-                .get(&other)
-                .map(|_| review.standing(whose, &other));
+            let there = has_picture(&other).then(|| review.standing(whose, &other));
             found.judged += usize::from(matches!(here, Standing::Passed | Standing::Rejected));
             match (here, there) {
                 (Standing::Rejected, Some(Standing::Passed)) => found.cured.push(cell.clone()),
