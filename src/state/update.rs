@@ -163,12 +163,12 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
     {
         return effects;
     }
+    if let Some(effects) = bucket::on_command(state, command) {
+        return effects;
+    }
     if let Some(reason) = seeing::why_not(state, command) {
         state.toast(reason, false);
         return Vec::new();
-    }
-    if let Some(effects) = bucket::on_command(state, command) {
-        return effects;
     }
     match command {
         Command::GoTo(page) => {

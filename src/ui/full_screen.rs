@@ -177,7 +177,9 @@ fn own_ui(
         Some(CellState::Unreadable { reason }) => {
             say(ui, rect, &format!("cannot be read: {reason}"));
         }
-        Some(CellState::Missing) | None => say(ui, rect, "not run"),
+        Some(CellState::Missing) | None => {
+            say(ui, rect, memory.missing_words(view, key));
+        }
     }
 }
 

@@ -97,11 +97,7 @@ fn own_ui(
                 progress(painter, it.own, fraction, &text);
             }
             None if view.live.is_some() => dashed_cell(painter, it.own, "waiting"),
-            None if view.lacks(&it.key) && memory.is_fetching => {
-                dashed_cell(painter, it.own, "arriving");
-            }
-            None if view.lacks(&it.key) => dashed_cell(painter, it.own, "not fetched"),
-            None => dashed_cell(painter, it.own, "not run"),
+            None => dashed_cell(painter, it.own, memory.missing_words(view, &it.key)),
         },
         Some(state) => without_picture(painter, it.own, state),
     }

@@ -161,7 +161,7 @@ fn freshness_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
         if let Some(words) = listing.freshness.words(now_secs()) {
             match listing.freshness.problem() {
                 Some(problem) => {
-                    ui.colored_label(theme::WARNING, words)
+                    ui.colored_label(theme::warning(ui), words)
                         .on_hover_text(problem);
                 }
                 None => {
@@ -172,10 +172,10 @@ fn freshness_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
         waiting_ui(ui, state, out);
     });
     if let BucketFreshness::Failed(problem) = &listing.freshness {
-        ui.colored_label(theme::WARNING, problem);
+        ui.colored_label(theme::warning(ui), problem);
     }
     if let Some(problem) = &listing.problem {
-        ui.colored_label(theme::WARNING, problem);
+        ui.colored_label(theme::warning(ui), problem);
     }
 }
 
@@ -198,7 +198,7 @@ fn waiting_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
         "{count} run{} to be sent",
         if count == 1 { " waits" } else { "s wait" }
     );
-    ui.colored_label(theme::WARNING, text)
+    ui.colored_label(theme::warning(ui), text)
         .on_hover_text(list.join("\n"));
     if state.bucket.is_sending_queue {
         ui.spinner();
@@ -329,7 +329,8 @@ fn row_ui(
         count_ui(ui, entry.unreviewed, None);
     });
     row.col(|ui| {
-        count_ui(ui, entry.failed, Some(theme::WARNING));
+        let colour = theme::warning(ui);
+        count_ui(ui, entry.failed, Some(colour));
     });
     row.col(|ui| state_ui(ui, entry));
     if row.response().clicked() {
@@ -359,7 +360,7 @@ fn state_ui(ui: &mut egui::Ui, entry: &InboxRow) {
         }
         ui.weak(entry.place());
         if let Some(problem) = &entry.problem {
-            ui.colored_label(theme::WARNING, "something cannot be read")
+            ui.colored_label(theme::warning(ui), "something cannot be read")
                 .on_hover_text(problem);
         }
     });

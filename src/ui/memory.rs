@@ -195,6 +195,15 @@ impl UiMemory {
         }
     }
 
+    /// What stands in place of a cell's picture that is not here.
+    pub fn missing_words(&self, view: &RunView, key: &CellKey) -> &'static str {
+        match (view.lacks(key), self.is_fetching) {
+            (true, true) => "arriving",
+            (true, false) => "not fetched",
+            (false, _) => "not run",
+        }
+    }
+
     /// Says which cells are on screen, when that changes, so that their pictures are fetched first.
     pub fn note_visible(&mut self, cells: Vec<CellKey>, out: &mut Vec<Msg>) {
         if cells != self.visible {

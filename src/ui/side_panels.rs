@@ -134,7 +134,7 @@ pub fn inspector_ui(
                 ui.add(egui::Label::new(reason).wrap().selectable(true));
             }
             Some(CellState::Missing) | None => {
-                ui.label("not run");
+                ui.label(memory.missing_words(view, key));
             }
         }
         if matches!(view.run.cells.get(key), Some(CellState::Done(_))) {

@@ -30,7 +30,7 @@ pub fn storage_settings_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Ms
         .spacing([12.0, 8.0])
         .show(ui, |ui| form_ui(ui, &mut form, &settings.credentials_words));
     if let Some(problem) = &settings.problem {
-        ui.colored_label(theme::WARNING, problem);
+        ui.colored_label(theme::warning(ui), problem);
     }
     ui.horizontal(|ui| {
         let is_changed = form != settings.saved;
@@ -60,7 +60,7 @@ pub fn storage_settings_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Ms
             ui.spinner();
             ui.weak("checking…");
         } else if is_changed {
-            ui.colored_label(theme::WARNING, "not saved yet");
+            ui.colored_label(theme::warning(ui), "not saved yet");
         }
     });
     checks_ui(ui, &settings.checks);
@@ -125,7 +125,7 @@ fn checks_ui(ui: &mut egui::Ui, checks: &[CheckLine]) {
             for check in checks {
                 let colour = match check.verdict {
                     CheckVerdict::Ok => Some(theme::PASS),
-                    CheckVerdict::Warning => Some(theme::WARNING),
+                    CheckVerdict::Warning => Some(theme::warning(ui)),
                     CheckVerdict::Failed => Some(theme::REJECT),
                     CheckVerdict::Skipped => None,
                 };

@@ -41,7 +41,7 @@ pub fn transfers_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
         } else {
             format!("{waiting} runs wait for the network")
         };
-        ui.colored_label(theme::WARNING, text);
+        ui.colored_label(theme::warning(ui), text);
         if state.bucket.is_sending_queue {
             ui.spinner();
         } else if ui.small_button("Try now").clicked() {
@@ -72,7 +72,7 @@ fn pull_ui(ui: &mut egui::Ui, pull: &PullView, out: &mut Vec<Msg>) {
             .take(10)
             .map(|(file, reason)| format!("{file}: {reason}"))
             .collect();
-        let label = ui.colored_label(theme::WARNING, words);
+        let label = ui.colored_label(theme::warning(ui), words);
         if !reasons.is_empty() {
             label.on_hover_text(reasons.join("\n"));
         }
