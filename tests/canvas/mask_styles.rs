@@ -5,10 +5,7 @@ use eframe::egui::{Rect, pos2, vec2};
 use fill_audit::ui::canvas::{CellMap, DistanceField, FieldId, Overlay, RawMask, View};
 use std::collections::BTreeMap;
 
-use super::{
-    formulas::{luma, unit},
-    page::{Picture, drawn, one_cell, page},
-};
+use super::page::{Picture, drawn, one_cell, page};
 
 const FIELD: FieldId = FieldId(11);
 const WHITE: [u8; 3] = [255; 3];
@@ -78,8 +75,9 @@ fn columns_on(ground: [u8; 3]) -> Vec<BTreeMap<[u8; 3], usize>> {
         .collect()
 }
 
+/// Rec. 709 luma, 0 to 1.
 fn lightness([r, g, b]: [u8; 3]) -> f64 {
-    luma(unit([r, g, b, 255]))
+    (0.2126 * f64::from(r) + 0.7152 * f64::from(g) + 0.0722 * f64::from(b)) / 255.0
 }
 
 /// The columns of screen pixels of these columns of the field.
