@@ -3,6 +3,7 @@
 use super::dimensions::{Dimensions, EMBEDDERS, in_module};
 use super::error::{PipelineError, Result};
 use super::folder::{ModelFolder, TransformerFile};
+use super::t5_weights::open_t5;
 use super::tokenize::PromptTokenizer;
 use super::weights::Weights;
 use std::path::{Path, PathBuf};
@@ -102,7 +103,7 @@ impl ModelFolder {
     }
 
     fn check_t5(&self) -> Result<String> {
-        let weights = Weights::open_all(&self.encoder_files(&self.t5_dir())?)?;
+        let weights = open_t5(self)?;
         if !weights.contains("shared.weight") {
             weights.info("encoder.embed_tokens.weight")?;
         }

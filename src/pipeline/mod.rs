@@ -28,6 +28,7 @@ mod request;
 mod schedule;
 mod search;
 mod stored;
+mod t5_weights;
 #[cfg(test)]
 mod tests;
 mod text;
