@@ -6,6 +6,7 @@ pub mod bucket;
 pub mod check;
 pub mod demo;
 pub mod doctor;
+mod examination;
 pub mod list;
 pub mod mask;
 pub mod matrix_args;
