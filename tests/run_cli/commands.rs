@@ -425,3 +425,34 @@ fn help_names_every_subcommand_and_the_exit_codes() {
     }
     assert!(place.ok(&["--version"]).starts_with("fill-audit "));
 }
+
+#[test]
+fn the_doctor_names_this_machines_accelerations_and_measures_them() {
+    let place = Place::new();
+    // Without a bucket it fails in the end, but says what it can.
+    let output = place.call(&["doctor"]);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in [
+        "ok       cpu ",
+        "there        integer kernels: ",
+        "absent       flash attention: ",
+        "ok       weights      bundle: ",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    let models = crate::models();
+    let mut args = vec!["doctor", "--measure", "--models", models.to_str().unwrap()];
+    args.extend("--quant Q8_0 --size 32 --repeats 2".split(' '));
+    let printed = place.ok(&args);
+    for part in [
+        "measured: one step at 32 x 32 px with Q8_0",
+        "median of 2",
+        "weights dequantized at load: ",
+        "integer kernels: ",
+        "times as fast; largest difference",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    let error = place.fails(&["doctor", "--measure", "--size", "33"], 1);
+    assert!(error.contains("multiple of 16"), "{error}");
+}
