@@ -29,10 +29,12 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
 }
 
 /// Crates that are named in some places only: the crate as it is written in code, and where it may be.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 10] = [
     ("candle_core", &["pipeline/"]),
     ("candle_nn", &["pipeline/"]),
     ("candle_transformers", &["pipeline/"]),
+    ("hf_hub", &["pipeline/hub"]),
+    ("ureq", &["pipeline/hub"]),
     ("egui", &["app/", "ui/", "cli/view.rs"]),
     ("eframe", &["app/", "ui/", "cli/view.rs"]),
     ("reqwest", &["storage/gcs"]),

@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+/// Steps from one preview to the next; one takes milliseconds, a step much longer.
+const PREVIEW_EVERY: usize = 1;
+
 /// Makes an engine from the folder of weights, the device and the way of multiplying.
 pub type EngineFactory =
     dyn Fn(&Path, &str, MatmulPath) -> Result<Box<dyn FillEngine>, String> + Send + Sync;
@@ -223,6 +226,7 @@ impl Teller {
                 cell: None,
                 step: 0,
                 steps: 0,
+                preview: None,
                 finished: 0,
                 total: 0,
                 elapsed_secs: 0.0,
@@ -249,10 +253,19 @@ impl Teller {
                 self.live.phase = format!("{} at guidance {}", key.quant, key.guidance);
                 self.live.steps = key.steps.value() as usize;
                 self.live.step = 0;
+                self.live.preview = None;
                 self.live.cell = Some(key);
             }
-            AuditEvent::Step { index, total, .. } => {
+            AuditEvent::Step {
+                index,
+                total,
+                preview,
+                ..
+            } => {
                 (self.live.step, self.live.steps) = (index, total);
+                if let Some(preview) = preview {
+                    self.live.preview = Some(Arc::new(preview));
+                }
                 // A tiny model steps faster than anybody can read.
                 let now = Instant::now();
                 if self
@@ -266,6 +279,7 @@ impl Teller {
             AuditEvent::CellFinished { key, state } => {
                 self.live.finished += 1;
                 self.live.step = 0;
+                self.live.preview = None;
                 self.live.cell = None;
                 if let Some(dir) = self.dir.clone() {
                     self.outbox.send(Event::CellEnded {
@@ -275,7 +289,10 @@ impl Teller {
                     });
                 }
             }
-            AuditEvent::Finished(_) => return,
+            // The run keeps its warnings, and the log has both.
+            AuditEvent::Finished(_) | AuditEvent::Warning { .. } | AuditEvent::Memory { .. } => {
+                return;
+            }
         }
         self.live.elapsed_secs = self.started.elapsed().as_secs_f64();
         self.outbox.send(Event::RunProgress {
@@ -296,10 +313,8 @@ pub fn pipeline_engine(
 ) -> Result<Box<dyn FillEngine>, String> {
     use crate::audit::pipeline_engine::{EngineOptions, PipelineEngine};
     let options = EngineOptions {
-        models_dir: models_dir.to_owned(),
-        device: device.to_owned(),
-        matmul,
-        preview_every: None,
+        preview_every: Some(PREVIEW_EVERY),
+        ..EngineOptions::new(models_dir.to_owned(), device.to_owned(), matmul)
     };
     let engine = PipelineEngine::open(&options).map_err(|error| error.to_string())?;
     Ok(Box::new(engine))

@@ -1,7 +1,7 @@
 //! The seam between a matrix and whatever fills its cells: the real pipeline, or a test's stand-in.
 
 use crate::model::cell::{Guidance, Quant, Steps};
-use crate::model::run::{Environment, ModelDocument, Timing};
+use crate::model::run::{AccelerationSeen, Environment, ModelDocument, Timing};
 use image::{GrayImage, RgbImage};
 use std::ops::ControlFlow;
 
@@ -68,6 +68,30 @@ pub struct Fill {
     pub image: RgbImage,
     /// How long it took; loading aside.
     pub timing: Timing,
+    /// Which accelerations ran.
+    pub accelerations: Vec<AccelerationSeen>,
+}
+
+/// What a run will need, as far as it decides whether it can be made.
+#[derive(Debug, Clone, Copy)]
+pub struct RunNeeds<'a> {
+    /// The quants that will be loaded.
+    pub quants: &'a [Quant],
+    /// The prompts that will be embedded.
+    pub prompts: &'a [String],
+    /// Width and height at inference size, in pixels.
+    pub size_px: (u32, u32),
+}
+
+/// What an engine says of a run before it loads anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Examination {
+    /// What would make it fail, each with its file and remedy.
+    pub errors: Vec<String>,
+    /// What goes on some other way.
+    pub warnings: Vec<String>,
+    /// What each stage needs in memory, a line each.
+    pub memory: Vec<String>,
 }
 
 /// Fills cells, one quant in memory at a time.
@@ -77,6 +101,16 @@ pub trait FillEngine: Send {
 
     /// Tokens of the T5 encoder.
     fn max_sequence_length(&self) -> u32;
+
+    /// Looks at every file that a run needs and at memory; loads nothing.
+    ///
+    /// # Errors
+    /// If the hook cancels. What is wrong is data.
+    fn examine(
+        &mut self,
+        needs: &RunNeeds<'_>,
+        hook: EngineHook<'_>,
+    ) -> Result<Examination, EngineError>;
 
     /// The weights of these quants, with their hashes.
     ///

@@ -34,6 +34,12 @@ pub enum AuditError {
         /// Each gate that it does not pass.
         problems: Vec<String>,
     },
+    /// Files that the run needs are missing or wrong, or memory does not suffice.
+    #[error("the run cannot be made: {}", .problems.join("\n  and: "))]
+    Unfit {
+        /// Everything that was found, each with its file and remedy.
+        problems: Vec<String>,
+    },
     /// Pixels could not be read or written.
     #[error("{problem}: {path}")]
     Picture {

@@ -52,6 +52,16 @@ pub enum AuditEvent {
     },
     /// The weights' hashes are being found.
     CheckingWeights,
+    /// Something will go on some other way than it might.
+    Warning {
+        /// What, as it is shown.
+        text: String,
+    },
+    /// What each stage will need, before anything is loaded.
+    Memory {
+        /// A line for each stage, and what is free.
+        lines: Vec<String>,
+    },
     /// Prompts and picture are encoded, once for all cells.
     Preparing,
     /// A quant is read into memory.

@@ -1,17 +1,17 @@
 //! Fills the missing cells of a run, one quant after the other, and records each as it ends.
 
 use super::context::{AuditContext, flow};
-use super::engine::{EngineError, EngineEvent, EngineInputs, Fill, FillEngine, FillJob};
+use super::engine::{EngineError, EngineEvent, EngineInputs, Fill, FillEngine, FillJob, RunNeeds};
 use super::event::{AuditEvent, Ending, RunSummary};
 use super::inputs::{self, PreparedMask, SessionInputs};
 use super::run_folder::{self, Verification};
 use super::start::{OwnedRun, engine_error};
-use super::{AuditError, atomic, hash, report_file};
+use super::{AuditError, atomic, hash, peak_memory, preflight, report_file};
 use crate::model::cell::{CellKey, Quant};
 use crate::model::document;
 use crate::model::run::{
-    CellDocument, CellOutcome, CellState, DoneCell, Environment, ModelDocument, Run, RunDocument,
-    Timing, files,
+    AccelerationSeen, CellDocument, CellOutcome, CellState, DoneCell, Environment, ModelDocument,
+    Run, RunDocument, Timing, files,
 };
 use std::path::Path;
 
@@ -123,6 +123,7 @@ impl Work<'_> {
         context: &mut AuditContext<'_>,
         summary: &mut RunSummary,
     ) -> Result<(), AuditError> {
+        self.examine(todo, context)?;
         self.check_weights(todo, context)?;
         self.prepare(todo, context)?;
         let environment = self.engine.environment();
@@ -132,6 +133,7 @@ impl Work<'_> {
                 return Err(AuditError::Cancelled);
             }
             let mut load_secs = None;
+            peak_memory::begin();
             if loaded.as_ref().is_none_or(|(quant, _)| *quant != key.quant) {
                 context.tell(AuditEvent::Loading {
                     quant: key.quant.clone(),
@@ -146,18 +148,23 @@ impl Work<'_> {
                 Some((_, Err(error))) => Err(error.clone()),
                 _ => self.fill(key, context),
             };
-            let outcome = match filled {
+            let tried = match filled {
                 Ok(mut fill) => {
                     fill.timing.load_secs = load_secs;
-                    self.store(key, &fill)
-                        .map(|outcome| (outcome, fill.timing))?
+                    Tried {
+                        outcome: self.store(key, &fill)?,
+                        timing: fill.timing,
+                        accelerations: fill.accelerations,
+                    }
                 }
                 Err(EngineError::Cancelled) => return Err(AuditError::Cancelled),
-                Err(EngineError::Failed(error)) => {
-                    (CellOutcome::Failed { error }, Timing::default())
-                }
+                Err(EngineError::Failed(error)) => Tried {
+                    outcome: CellOutcome::Failed { error },
+                    timing: Timing::default(),
+                    accelerations: Vec::new(),
+                },
             };
-            let state = self.record(key, outcome, &environment, context)?;
+            let state = self.record(key, tried, &environment, context)?;
             match &state {
                 CellState::Done(_) => {
                     summary.made += 1;
@@ -173,18 +180,36 @@ impl Work<'_> {
         Ok(())
     }
 
+    /// Refuses what cannot be made with the files and the memory that are there now, and tells what it
+    /// will need.
+    fn examine(
+        &mut self,
+        todo: &[CellKey],
+        context: &mut AuditContext<'_>,
+    ) -> Result<(), AuditError> {
+        let mut prompts: Vec<String> = Vec::new();
+        for prompt in todo.iter().filter_map(|key| self.run.prompt_of(key)) {
+            if !prompts.iter().any(|known| known == prompt) {
+                prompts.push(prompt.to_owned());
+            }
+        }
+        let needs = RunNeeds {
+            quants: &quants_of(todo),
+            prompts: &prompts,
+            size_px: self.inputs.inference_image.dimensions(),
+        };
+        preflight::announce(self.engine, &needs, context)
+    }
+
     /// Refuses weights that are not those of the run: what is recorded must be what went in.
     fn check_weights(
         &mut self,
         todo: &[CellKey],
         context: &mut AuditContext<'_>,
     ) -> Result<(), AuditError> {
-        let mut quants: Vec<Quant> = todo.iter().map(|key| key.quant.clone()).collect();
-        quants.dedup();
-        context.tell(AuditEvent::CheckingWeights);
         let found: ModelDocument = self
             .engine
-            .weights(&quants, &mut context.poll())
+            .weights(&quants_of(todo), &mut context.poll())
             .map_err(engine_error)?;
         for file in &found.files {
             let wanted = match &file.quant {
@@ -334,7 +359,7 @@ impl Work<'_> {
     fn record(
         &self,
         key: &CellKey,
-        (outcome, timing): (CellOutcome, Timing),
+        tried: Tried,
         environment: &Environment,
         context: &AuditContext<'_>,
     ) -> Result<CellState, AuditError> {
@@ -345,12 +370,14 @@ impl Work<'_> {
         let document = CellDocument {
             schema: document::SCHEMA,
             key: key.clone(),
-            outcome,
-            timing,
+            outcome: tried.outcome,
+            timing: tried.timing,
             environment: environment.clone(),
             matmul: self.document.matmul,
             inputs_sha256,
             finished_at: context.timestamp(),
+            peak_memory_bytes: peak_memory::read(),
+            accelerations: tried.accelerations,
         };
         let path = self.folder.join(files::cell(&name));
         keep_unreadable(&path)?;
@@ -367,6 +394,20 @@ impl Work<'_> {
             },
         })
     }
+}
+
+/// What came of trying a cell.
+struct Tried {
+    outcome: CellOutcome,
+    timing: Timing,
+    accelerations: Vec<AccelerationSeen>,
+}
+
+/// The quants of cells that are sorted by quant.
+fn quants_of(todo: &[CellKey]) -> Vec<Quant> {
+    let mut quants: Vec<Quant> = todo.iter().map(|key| key.quant.clone()).collect();
+    quants.dedup();
+    quants
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), AuditError> {

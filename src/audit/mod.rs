@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`request`] | what is asked of a new run |
 //! | [`mod@start`] | makes a run's folder, finds the one that was started before, adds a sweep |
+//! | `preflight` | what is looked at before anything is loaded: files and memory |
 //! | [`mod@execute`] | fills the missing cells and records each |
 //! | [`mod@engine`] | the seam to whatever fills a cell; `pipeline_engine` is the real one |
 //! | [`inputs`] | the session's pictures and what the model is given of them |
@@ -26,14 +27,15 @@ pub mod inputs;
 pub mod journal;
 pub mod lock;
 pub mod painted_engine;
+mod peak_memory;
 pub mod picture_check;
 pub mod pipeline_engine;
+mod preflight;
 pub mod report_file;
 pub mod request;
 pub mod run_folder;
 mod service_folder;
 pub mod start;
-pub mod weights;
 
 pub use context::AuditContext;
 pub use error::AuditError;
@@ -48,5 +50,7 @@ pub const CONTACT_SHEET: &str = "contact_sheet.png";
 /// This program and its version, as it stands in documents.
 pub const PROGRAM: &str = concat!("fill-audit ", env!("CARGO_PKG_VERSION"));
 
+#[cfg(test)]
+mod engine_tests;
 #[cfg(test)]
 mod run_tests;

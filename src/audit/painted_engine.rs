@@ -2,7 +2,8 @@
 //! of what runs a matrix and of what shows it; the command line never uses it.
 
 use super::engine::{
-    EngineError, EngineEvent, EngineHook, EngineInputs, Fill, FillEngine, FillJob,
+    EngineError, EngineEvent, EngineHook, EngineInputs, Examination, Fill, FillEngine, FillJob,
+    RunNeeds,
 };
 use super::hash;
 use crate::model::cell::{Guidance, Quant};
@@ -19,10 +20,21 @@ pub struct PaintedEngine {
     pub broken_quants: Vec<Quant>,
     /// A cell at this guidance and quant fails.
     pub failing: Option<(Quant, Guidance)>,
+    /// What it says of every run before it is made.
+    pub examination: Examination,
+    /// Whether each step shows what there is so far.
+    pub has_previews: bool,
     /// Every call, in order: `load Q4_0`, `fill Q4_0 gs10`.
     pub calls: Vec<String>,
     inputs: Option<EngineInputs>,
     loaded: Option<Quant>,
+}
+
+/// An eighth of the picture, greyer step by step.
+fn preview(inputs: &EngineInputs, index: usize, total: usize) -> RgbImage {
+    let (width, height) = inputs.image.dimensions();
+    let grey = (index * 255 / total.max(1)) as u8;
+    RgbImage::from_pixel((width / 8).max(1), (height / 8).max(1), Rgb([grey; 3]))
 }
 
 impl FillEngine for PaintedEngine {
@@ -38,6 +50,14 @@ impl FillEngine for PaintedEngine {
 
     fn max_sequence_length(&self) -> u32 {
         512
+    }
+
+    fn examine(
+        &mut self,
+        _needs: &RunNeeds<'_>,
+        _hook: EngineHook<'_>,
+    ) -> Result<Examination, EngineError> {
+        Ok(self.examination.clone())
     }
 
     fn weights(
@@ -109,7 +129,7 @@ impl FillEngine for PaintedEngine {
             let event = EngineEvent::Step {
                 index,
                 total,
-                preview: None,
+                preview: self.has_previews.then(|| preview(inputs, index, total)),
             };
             if hook(event).is_break() {
                 return Err(EngineError::Cancelled);
@@ -149,8 +169,9 @@ impl FillEngine for PaintedEngine {
                 wall_secs: Some(total as f64 * 0.5),
                 gpu_millis: None,
                 step_secs: vec![0.5; total],
-                load_secs: None,
+                ..Timing::default()
             },
+            accelerations: Vec::new(),
         })
     }
 }

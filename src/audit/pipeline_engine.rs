@@ -1,14 +1,17 @@
 //! The real engine: the Fill pipeline on this machine's CPU or GPU.
 
 use super::engine::{
-    EngineError, EngineEvent, EngineHook, EngineInputs, Fill, FillEngine, FillJob,
+    EngineError, EngineEvent, EngineHook, EngineInputs, Examination, Fill, FillEngine, FillJob,
+    RunNeeds,
 };
-use super::weights::HashCache;
 use crate::model::cell::Quant;
-use crate::model::run::{Environment, MatmulPath, ModelDocument, Timing, WeightsFile};
+use crate::model::run::{
+    AccelerationSeen, Environment, MatmulPath, ModelDocument, Timing, WeightsFile,
+};
 use crate::pipeline::{
-    ComputeDevice, Conditioning, Draws, FillEvent, FillInputs, FillParams, FillPipeline,
-    ModelFolder, PipelineError, PipelineOptions, PromptEmbedding,
+    Acceleration, ComputeDevice, Conditioning, Draws, EmbeddingCache, FillEvent, FillInputs,
+    FillParams, FillPipeline, HashCache, MemoryPlan, ModelFolder, PipelineError, PipelineOptions,
+    PromptEmbedding, Severity, Stage, repository_of,
 };
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -24,6 +27,28 @@ pub struct EngineOptions {
     pub matmul: MatmulPath,
     /// A small picture after every so many steps; `None` for none.
     pub preview_every: Option<usize>,
+    /// Where embeddings of prompts are kept, so that T5 is not loaded again; `None` for nowhere.
+    pub embeddings_dir: Option<PathBuf>,
+    /// Where hashes of weights are kept; `None` for nowhere.
+    pub hashes_file: Option<PathBuf>,
+    /// Memory to plan with, in bytes, in place of what the system says is free.
+    pub available_bytes: Option<u64>,
+}
+
+impl EngineOptions {
+    /// The user's own caches, and no previews.
+    pub fn new(models_dir: PathBuf, device: String, matmul: MatmulPath) -> Self {
+        let cache = dirs::cache_dir().map(|dir| dir.join("fill-audit"));
+        Self {
+            models_dir,
+            device,
+            matmul,
+            preview_every: None,
+            embeddings_dir: cache.as_ref().map(|dir| dir.join("embeddings")),
+            hashes_file: cache.map(|dir| dir.join("weights-sha256.json")),
+            available_bytes: None,
+        }
+    }
 }
 
 /// Fills with the pipeline. Opens no weights until it is asked to.
@@ -31,6 +56,8 @@ pub struct PipelineEngine {
     pipeline: FillPipeline,
     environment: Environment,
     hashes: HashCache,
+    embeddings: Option<EmbeddingCache>,
+    loaded: Option<Quant>,
     prompts: Vec<PromptEmbedding>,
     conditionings: Vec<Conditioning>,
 }
@@ -75,19 +102,20 @@ impl PipelineEngine {
             MatmulPath::Integer => crate::pipeline::MatmulPath::Integer,
         };
         pipeline_options.preview_every = options.preview_every;
+        pipeline_options.available_bytes = options.available_bytes;
         let pipeline = FillPipeline::new(folder, device, pipeline_options)?;
         Ok(Self {
             pipeline,
             environment: environment_of(device),
-            hashes: HashCache::of_user(),
+            hashes: match &options.hashes_file {
+                Some(file) => HashCache::at(file),
+                None => HashCache::in_memory(),
+            },
+            embeddings: options.embeddings_dir.as_deref().map(EmbeddingCache::at),
+            loaded: None,
             prompts: Vec::new(),
             conditionings: Vec::new(),
         })
-    }
-
-    /// The quants whose transformers are in the folder.
-    pub fn quants(&self) -> Vec<String> {
-        self.pipeline.folder().quants()
     }
 
     /// Values in the folder's first transformer, by its size; 0 if there is none.
@@ -104,13 +132,16 @@ impl PipelineEngine {
         &mut self,
         quant: Option<&Quant>,
         path: &Path,
+        hook: EngineHook<'_>,
     ) -> Result<WeightsFile, EngineError> {
-        let (size_bytes, sha256) = self.hashes.hash(path).map_err(|error| {
+        let sha256 = self.hashes.sha256(path, &mut adapt(hook))?;
+        let metadata = path.metadata().map_err(|error| {
             EngineError::Failed(format!(
                 "the weights cannot be read ({error}): {}",
                 path.display()
             ))
         })?;
+        let size_bytes = metadata.len();
         let root = self.pipeline.folder().root();
         let file = path.strip_prefix(root).unwrap_or(path);
         let name = if file.is_absolute() {
@@ -128,6 +159,16 @@ impl PipelineEngine {
     }
 }
 
+fn seen(one: Acceleration) -> AccelerationSeen {
+    AccelerationSeen {
+        name: one.name.to_owned(),
+        available: one.available,
+        asked: one.asked,
+        seen: one.seen,
+        remark: one.remark,
+    }
+}
+
 /// What a device says of itself, as documents keep it.
 pub fn environment_of(device: ComputeDevice) -> Environment {
     let identity = device.describe();
@@ -140,19 +181,78 @@ pub fn environment_of(device: ComputeDevice) -> Environment {
     }
 }
 
-/// The repository that a path in the Hugging Face cache belongs to, or the folder's own name.
-fn repository(path: &Path) -> String {
-    let in_cache = path.components().find_map(|part| {
-        let name = part.as_os_str().to_str()?.strip_prefix("models--")?;
-        Some(name.replace("--", "/"))
-    });
-    in_cache.unwrap_or_else(|| {
-        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        canonical.file_name().map_or_else(
-            || "local folder".to_owned(),
-            |name| name.to_string_lossy().into_owned(),
-        )
-    })
+impl PipelineEngine {
+    /// The plan of a quant at a size; `None` if a file keeps it from being made, which is found elsewhere.
+    fn plan(&self, quant: &Quant, (width, height): (u32, u32)) -> Option<MemoryPlan> {
+        let path = self.pipeline.folder().transformer(quant.as_str()).ok()?;
+        self.pipeline.memory_plan(&path, width, height).ok()
+    }
+
+    fn examine_memory(
+        &mut self,
+        needs: &RunNeeds<'_>,
+        found: &mut Examination,
+        hook: EngineHook<'_>,
+    ) -> Result<(), EngineError> {
+        let available = self.pipeline.available_bytes();
+        for quant in needs.quants {
+            let Some(mut plan) = self.plan(quant, needs.size_px) else {
+                continue;
+            };
+            if let Some(free) = available
+                && plan.check(free).is_err()
+                && let Some(cache) = &self.embeddings
+                && self.pipeline.knows_prompts(
+                    needs.prompts,
+                    cache,
+                    &mut self.hashes,
+                    &mut adapt(&mut *hook),
+                )?
+            {
+                plan = plan.without(Stage::EncodePrompts);
+            }
+            for need in &plan.stages {
+                let of_quant = matches!(need.stage, Stage::Denoise | Stage::Decode);
+                let line = if of_quant {
+                    format!("{quant} {need}")
+                } else {
+                    need.to_string()
+                };
+                if !found.memory.contains(&line) {
+                    found.memory.push(line);
+                }
+            }
+            let Some(free) = available else { continue };
+            if let Err(error) = plan.check(free) {
+                found.errors.push(format!("{quant}: {error}"));
+            }
+            let slow = plan.disk_warning(free);
+            found
+                .warnings
+                .extend(slow.map(|text| format!("{quant}: {text}")));
+        }
+        found.memory.push(available.map_or_else(
+            || "what is free is not known on this device".to_owned(),
+            |free| format!("{:.2} GB are free", free as f64 / 1e9),
+        ));
+        Ok(())
+    }
+
+    /// Want of memory with what was planned; other errors as they are.
+    pub(super) fn with_figures(&self, quant: Option<&Quant>, error: PipelineError) -> EngineError {
+        let size = self.conditionings.first().map(|c| (c.width(), c.height()));
+        match (error, quant, size) {
+            (PipelineError::OutOfMemory(text), Some(quant), Some(size)) => {
+                let planned = self.plan(quant, size).map_or_else(String::new, |plan| {
+                    let needs = plan.without(Stage::EncodePrompts);
+                    let lines: Vec<String> = needs.stages.iter().map(ToString::to_string).collect();
+                    format!(" (planned: {})", lines.join("; "))
+                });
+                EngineError::Failed(format!("out of memory: {text}{planned}"))
+            }
+            (other, _, _) => other.into(),
+        }
+    }
 }
 
 impl FillEngine for PipelineEngine {
@@ -162,6 +262,30 @@ impl FillEngine for PipelineEngine {
 
     fn max_sequence_length(&self) -> u32 {
         self.pipeline.t5_tokens() as u32
+    }
+
+    fn examine(
+        &mut self,
+        needs: &RunNeeds<'_>,
+        hook: EngineHook<'_>,
+    ) -> Result<Examination, EngineError> {
+        let mut found = Examination::default();
+        let quants: Vec<&str> = needs.quants.iter().map(Quant::as_str).collect();
+        for finding in self.pipeline.folder().check_for(&quants) {
+            let list = match finding.severity {
+                Severity::Error => &mut found.errors,
+                Severity::Warning => &mut found.warnings,
+                Severity::Note => continue,
+            };
+            let file = finding.file.display().to_string();
+            list.push(if finding.message.contains(&file) {
+                finding.message
+            } else {
+                format!("{}: {file}", finding.message)
+            });
+        }
+        self.examine_memory(needs, &mut found, hook)?;
+        Ok(found)
     }
 
     fn weights(
@@ -180,7 +304,7 @@ impl FillEngine for PipelineEngine {
         for quant in quants {
             let path = folder.transformer(quant.as_str())?;
             let parent = path.parent().unwrap_or(&path);
-            repository_of_quants.get_or_insert_with(|| repository(parent));
+            repository_of_quants.get_or_insert_with(|| repository_of(parent));
             paths.push((Some(quant.clone()), path));
         }
         let mut files = Vec::with_capacity(paths.len());
@@ -188,9 +312,9 @@ impl FillEngine for PipelineEngine {
             if hook(EngineEvent::Poll).is_break() {
                 return Err(EngineError::Cancelled);
             }
-            files.push(self.weights_file(quant.as_ref(), &path)?);
+            files.push(self.weights_file(quant.as_ref(), &path, &mut *hook)?);
         }
-        let base = repository(folder.root());
+        let base = repository_of(folder.root());
         Ok(ModelDocument {
             repository: repository_of_quants.unwrap_or_else(|| base.clone()),
             base,
@@ -200,7 +324,15 @@ impl FillEngine for PipelineEngine {
 
     fn prepare(&mut self, inputs: &EngineInputs, hook: EngineHook<'_>) -> Result<(), EngineError> {
         let mut hook = adapt(hook);
-        self.prompts = self.pipeline.encode_prompts(&inputs.prompts, &mut hook)?;
+        self.prompts = match &self.embeddings {
+            Some(cache) => self.pipeline.encode_prompts_cached(
+                &inputs.prompts,
+                cache,
+                &mut self.hashes,
+                &mut hook,
+            )?,
+            None => self.pipeline.encode_prompts(&inputs.prompts, &mut hook)?,
+        };
         self.conditionings.clear();
         for mask in &inputs.masks {
             let inputs = FillInputs {
@@ -215,7 +347,11 @@ impl FillEngine for PipelineEngine {
 
     fn load(&mut self, quant: &Quant, hook: EngineHook<'_>) -> Result<(), EngineError> {
         let path = self.pipeline.folder().transformer(quant.as_str())?;
-        self.pipeline.load(&path, &mut adapt(hook))?;
+        self.loaded = None;
+        self.pipeline
+            .load(&path, &mut adapt(hook))
+            .map_err(|error| self.with_figures(Some(quant), error))?;
+        self.loaded = Some(quant.clone());
         Ok(())
     }
 
@@ -230,7 +366,9 @@ impl FillEngine for PipelineEngine {
         };
         let output = self
             .pipeline
-            .fill(prompt, conditioning, &params, &mut adapt(hook))?;
+            .fill(prompt, conditioning, &params, &mut adapt(hook))
+            .map_err(|error| self.with_figures(self.loaded.as_ref(), error))?;
+        let accelerations = self.pipeline.accelerations(output.matmuls);
         Ok(Fill {
             image: output.image,
             timing: Timing {
@@ -238,7 +376,9 @@ impl FillEngine for PipelineEngine {
                 gpu_millis: output.timing.gpu_millis,
                 step_secs: output.timing.step_secs,
                 load_secs: None,
+                decode_secs: Some(output.timing.decode_secs),
             },
+            accelerations: accelerations.into_iter().map(seen).collect(),
         })
     }
 }

@@ -241,6 +241,10 @@ fn open_own(listing: &Listing, verification: Verification) -> Result<Run, RunFol
         run.cells.insert(key, state);
     }
     check_inputs(listing, verification, &mut run);
+    let of_weights: Vec<String> = weights_warnings(&run);
+    run.warnings.extend(of_weights);
+    let fallbacks = fallbacks(&run);
+    run.warnings.extend(fallbacks);
     let mut devices: Vec<String> = environments.iter().map(Environment::label).collect();
     devices.dedup();
     if devices.len() > 1 {
@@ -251,6 +255,38 @@ fn open_own(listing: &Listing, verification: Verification) -> Result<Run, RunFol
     }
     run.environment = environments.into_iter().next();
     Ok(run)
+}
+
+/// What was odd about the weights when a plan was made, each once.
+fn weights_warnings(run: &Run) -> Vec<String> {
+    let of_run = run.document().into_iter().flat_map(|d| &d.weights_warnings);
+    let of_plans = run.extensions.iter().flat_map(|e| &e.weights_warnings);
+    let mut warnings: Vec<String> = Vec::new();
+    for warning in of_run.chain(of_plans) {
+        if !warnings.contains(warning) {
+            warnings.push(warning.clone());
+        }
+    }
+    warnings
+}
+
+/// A sentence for each acceleration that was asked for and did not run.
+fn fallbacks(run: &Run) -> Vec<String> {
+    let mut cells: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (key, state) in &run.cells {
+        let CellState::Done(done) = state else {
+            continue;
+        };
+        for one in done.document.iter().flat_map(|d| &d.accelerations) {
+            if one.fell_back() {
+                cells.entry(&one.name).or_default().push(run.cell_name(key));
+            }
+        }
+    }
+    cells
+        .into_iter()
+        .map(|(name, cells)| format!("{name}: asked for, and did not run in {}", cells.join(", ")))
+        .collect()
 }
 
 /// Holds the copies of the inputs against the hashes in `run.ron`.

@@ -520,6 +520,13 @@ fn other_weights_than_the_runs_are_refused() {
         fn max_sequence_length(&self) -> u32 {
             self.0.max_sequence_length()
         }
+        fn examine(
+            &mut self,
+            needs: &engine::RunNeeds<'_>,
+            hook: engine::EngineHook<'_>,
+        ) -> Result<engine::Examination, engine::EngineError> {
+            self.0.examine(needs, hook)
+        }
         fn weights(
             &mut self,
             quants: &[Quant],
@@ -672,6 +679,103 @@ fn what_a_killed_process_left_of_a_folder_is_cleared_away() {
 }
 
 #[test]
+fn a_run_that_cannot_be_made_is_refused_with_all_that_is_wrong() {
+    let mut bench = Bench::new();
+    bench.engine.examination.errors = vec!["no T5".to_owned(), "Q8_0 is truncated".to_owned()];
+    let error = bench.run(&bench.request(), None).unwrap_err().to_string();
+    assert!(
+        error.contains("no T5") && error.contains("Q8_0 is truncated"),
+        "{error}"
+    );
+    assert!(!bench.dir.path().join("runs").exists());
+    // A run that was started when all was well is not gone on with either.
+    bench.engine.examination.errors.clear();
+    let partial = bench.run(&bench.request(), Some(1)).unwrap();
+    bench.engine.examination.errors = vec!["no T5".to_owned()];
+    let error = bench.with(|engine, context| {
+        let owned = resume(&partial.folder)?;
+        execute(&owned, engine, None, context)
+    });
+    assert!(error.unwrap_err().to_string().contains("no T5"));
+    assert_eq!(open(&partial).done_count(), 1);
+}
+
+#[test]
+fn what_is_odd_about_weights_is_told_and_kept_with_the_run() {
+    let mut bench = Bench::new();
+    bench.engine.examination.warnings = vec!["embedders are taken from x".to_owned()];
+    bench.engine.examination.memory = vec!["denoising: 1.00 GB".to_owned()];
+    let summary = bench.run(&bench.request(), None).unwrap();
+    assert_eq!(open(&summary).warnings, ["embedders are taken from x"]);
+    let report = std::fs::read_to_string(summary.folder.join(files::REPORT)).unwrap();
+    assert!(report.contains("- embedders are taken from x"), "{report}");
+    let told: Vec<String> = bench
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            AuditEvent::Warning { text } => Some(text.clone()),
+            AuditEvent::Memory { lines } => Some(lines.join(" ")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["embedders are taken from x", "denoising: 1.00 GB"]);
+    // Another go and another sweep work in spite of it.
+    let again = bench.run(&bench.request(), None).unwrap();
+    assert_eq!(again.folder, summary.folder);
+    let sweep = ExtendRequest {
+        matrix: Matrix {
+            seeds: vec![7],
+            ..matrix()
+        },
+        recipe: recipe(),
+        prompts: vec![prompt::PRODUCTION.to_owned()],
+    };
+    bench
+        .with(|engine, context| extend(&summary.folder, &sweep, None, engine, context))
+        .unwrap();
+}
+
+#[test]
+fn documents_from_before_memory_and_accelerations_were_kept_still_read() {
+    let mut bench = Bench::new();
+    let summary = bench.run(&bench.request(), None).unwrap();
+    let new = [
+        "decode_secs",
+        "peak_memory_bytes",
+        "accelerations",
+        "weights_warnings",
+    ];
+    let mut dropped = 0;
+    for entry in std::fs::read_dir(&summary.folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "ron") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let is_new = |line: &&str| new.iter().any(|name| line.trim().starts_with(name));
+            dropped += text.lines().filter(is_new).count();
+            let old: Vec<&str> = text.lines().filter(|line| !is_new(line)).collect();
+            std::fs::write(&path, old.join("\n")).unwrap();
+        }
+    }
+    assert_eq!(dropped, 4 * 3 + 1);
+    let run = open(&summary);
+    assert!(all_done(&run), "{:?}", states(&run));
+    assert_eq!(run.warnings, Vec::<String>::new());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_cell_keeps_the_most_memory_that_it_took() {
+    let mut bench = Bench::new();
+    let summary = bench.run(&bench.request(), Some(1)).unwrap();
+    let run = open(&summary);
+    let Some(CellState::Done(done)) = run.cells.get(&key(&run, "Q4_0_gs2")) else {
+        panic!("{:?}", states(&run));
+    };
+    let peak = done.document.as_ref().unwrap().peak_memory_bytes.unwrap();
+    assert!(peak > 1 << 20, "{peak}");
+}
+
+#[test]
 fn events_come_in_order() {
     let mut bench = Bench::new();
     bench.run(&bench.request(), Some(1)).unwrap();
@@ -684,6 +788,8 @@ fn events_come_in_order() {
                 "started"
             }
             AuditEvent::CheckingWeights => "weights",
+            AuditEvent::Warning { .. } => "warning",
+            AuditEvent::Memory { .. } => "memory",
             AuditEvent::Preparing => "preparing",
             AuditEvent::Loading { .. } => "loading",
             AuditEvent::CellStarted { .. } => "cell",
@@ -698,6 +804,7 @@ fn events_come_in_order() {
             "weights",
             "started",
             "weights",
+            "memory",
             "preparing",
             "loading",
             "cell",

@@ -2,10 +2,10 @@
 //! not at all: it is filled under another name and then renamed.
 
 use super::context::AuditContext;
-use super::engine::{EngineError, FillEngine};
-use super::event::AuditEvent;
+use super::engine::{EngineError, FillEngine, RunNeeds};
 use super::inputs::{self, SessionInputs};
 use super::lock::RunLock;
+use super::preflight;
 use super::request::{self, RunRequest};
 use super::run_folder::{self, Verification};
 use super::{AuditError, atomic, hash};
@@ -98,7 +98,15 @@ pub fn start(
         subject.as_ref().map(|subject| &subject.mask),
         request.gates_override.as_deref(),
     )?;
-    context.tell(AuditEvent::CheckingWeights);
+    let examined = preflight::examine(
+        engine,
+        &RunNeeds {
+            quants: &request.plan.matrix.quants,
+            prompts: &request.prompts,
+            size_px: inputs.inference_image.dimensions(),
+        },
+        context,
+    )?;
     let model = engine
         .weights(&request.plan.matrix.quants, &mut context.poll())
         .map_err(engine_error)?;
@@ -132,6 +140,7 @@ pub fn start(
             inference_mask: hash::sha256(&inference_mask),
         },
         gates_overridden: overridden,
+        weights_warnings: examined.warnings,
     };
 
     if let Some(folder) = existing(request, &document)? {
@@ -227,7 +236,12 @@ pub fn extend(
         .cloned()
         .collect();
     if !unknown.is_empty() {
-        context.tell(AuditEvent::CheckingWeights);
+        let needs = RunNeeds {
+            quants: &unknown,
+            prompts: &request.prompts,
+            size_px: document.inference_size_px,
+        };
+        extension.weights_warnings = preflight::examine(engine, &needs, context)?.warnings;
         let model = engine
             .weights(&unknown, &mut context.poll())
             .map_err(engine_error)?;
@@ -288,6 +302,7 @@ pub fn extension_of(
         },
         new_prompts,
         new_files: Vec::new(),
+        weights_warnings: Vec::new(),
     }
 }
 

@@ -40,18 +40,6 @@ pub fn sample_session() -> Option<PathBuf> {
     find(SESSION, "image.png")
 }
 
-/// The user's Hugging Face cache, if there is one.
-pub fn hugging_face_cache() -> Option<PathBuf> {
-    let named = std::env::var_os("HF_HUB_CACHE")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HF_HOME").map(|home| PathBuf::from(home).join("hub")));
-    let usual = || {
-        let home = dirs::home_dir()?;
-        Some(home.join(".cache").join("huggingface").join("hub"))
-    };
-    named.or_else(usual).filter(|dir| dir.is_dir())
-}
-
 /// What the window starts with: the embedded model and the sample session, where they are found.
 pub fn services() -> crate::app::Services {
     crate::app::Services {

@@ -87,12 +87,8 @@ pub fn run(args: &DemoArgs) -> anyhow::Result<u8> {
         None => assets::embedded_model()
             .context("the embedded model is not beside the program; name one with --models DIR")?,
     };
-    let mut engine = PipelineEngine::open(&EngineOptions {
-        models_dir,
-        device: request.device.clone(),
-        matmul: request.matmul,
-        preview_every: None,
-    })?;
+    let options = EngineOptions::new(models_dir, request.device.clone(), request.matmul);
+    let mut engine = PipelineEngine::open(&options)?;
     let mut progress = Progress::new(defaults_of(&request.plan), false);
     let job = Job::Start(Box::new(request));
     let Some(summary) = perform(&job, None, None, &mut engine, &mut progress, None)? else {

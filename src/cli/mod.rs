@@ -6,9 +6,11 @@ pub mod bucket;
 pub mod check;
 pub mod demo;
 pub mod doctor;
+mod examination;
 pub mod list;
 pub mod mask;
 pub mod matrix_args;
+pub mod models;
 pub mod progress;
 pub mod pull;
 pub mod push;
@@ -38,6 +40,7 @@ Without a subcommand the window opens: `fill-audit` on the inbox, `fill-audit RU
 
 Examples:
   fill-audit demo                        a small run with the embedded model, then the window
+  fill-audit models pull                 weights of FLUX.1-Fill-dev, into the Hugging Face cache
   fill-audit run --session sessions/leash-on-grass --models ~/models/flux-fill
   fill-audit run --extend runs/20261121-090000 --quant Q5_K_S --guidance 4 --steps 20,28,50
   fill-audit show runs/20261121-090000   what became of each cell
@@ -88,13 +91,15 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Clean up and grow mask files, and print what that does to them.
     Mask(mask::MaskArgs),
+    /// List, check and fetch weights.
+    Models(models::ModelsArgs),
     /// List the runs in the bucket and on disk.
     List(Box<list::ListArgs>),
     /// Fetch a run or a session from the bucket; run again to resume.
     Pull(Box<pull::PullArgs>),
     /// Send a run, its review and its settings to the bucket; run again to resume.
     Push(Box<push::PushArgs>),
-    /// Check credentials, bucket, permissions and clock.
+    /// Check devices, weights, credentials, bucket, permissions and clock; measure accelerations.
     Doctor(Box<doctor::DoctorArgs>),
 }
 
@@ -112,6 +117,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Approve(args) => approve::run(&args).map(|()| EXIT_OK),
         Command::Check(args) => check::run(&args).map(|()| EXIT_OK),
         Command::Mask(args) => mask::run(&args).map(|()| EXIT_OK),
+        Command::Models(args) => models::run(&args).map(|()| EXIT_OK),
         Command::List(args) => list::run(*args),
         Command::Pull(args) => pull::run(*args),
         Command::Push(args) => push::run(*args),

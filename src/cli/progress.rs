@@ -95,6 +95,12 @@ impl Progress {
                 ));
             }
             AuditEvent::CheckingWeights => self.bar.set_message("checking the weights"),
+            AuditEvent::Warning { text } => self.line(&format!("warning: {text}")),
+            AuditEvent::Memory { lines } => {
+                for line in lines {
+                    self.line(&format!("memory: {line}"));
+                }
+            }
             AuditEvent::Preparing => self.bar.set_message("encoding prompts and picture"),
             AuditEvent::Loading { quant } => self.say(&format!("loading {quant}")),
             AuditEvent::CellStarted { key } => {

@@ -4,7 +4,7 @@ use super::bucket::BucketArgs;
 use super::matrix_args::{AxisArgs, AxisDefaults, RecipeArgs};
 use super::progress::{Progress, cancel_flag};
 use super::uploading::Uploading;
-use super::{EXIT_CANCELLED, EXIT_CELLS_FAILED, EXIT_OK, assets, run_folder_of};
+use super::{EXIT_CANCELLED, EXIT_CELLS_FAILED, EXIT_OK, examination, run_folder_of};
 use crate::audit::engine::FillEngine as _;
 use crate::audit::estimate::{self, Conditions};
 use crate::audit::inputs::{SessionInputs, read_subject};
@@ -18,6 +18,7 @@ use crate::model::cell::CellDefaults;
 use crate::model::ids::RunId;
 use crate::model::mask_recipe::MaskRecipe;
 use crate::model::run::{InferenceSize, MatmulPath, Plan, Run, recipe_tag};
+use crate::pipeline::find_models;
 use anyhow::{Context as _, bail};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -45,6 +46,13 @@ pub struct RunArgs {
     /// user's Hugging Face cache].
     #[arg(long, value_name = "DIR", env = "FILL_AUDIT_MODELS")]
     pub models: Option<PathBuf>,
+    /// Where embeddings of prompts are kept, so that T5 is not loaded again for a prompt that it has seen;
+    /// `off` for nowhere [default: the user's cache].
+    #[arg(long, value_name = "DIR", env = "FILL_AUDIT_EMBEDDINGS")]
+    pub embeddings: Option<PathBuf>,
+    /// Memory to plan with, in gigabytes, in place of what the system says is free.
+    #[arg(long, value_name = "GB", value_parser = gigabytes)]
+    pub memory_gb: Option<f64>,
     /// Where runs are kept.
     #[arg(long, value_name = "DIR", default_value = "runs")]
     pub out: PathBuf,
@@ -111,6 +119,13 @@ pub struct InferenceArgs {
     pub integer_kernels: bool,
 }
 
+fn gigabytes(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(value) if (0.0..1e6).contains(&value) => Ok(value),
+        _ => Err("expected a number of gigabytes from 0".to_owned()),
+    }
+}
+
 impl InferenceArgs {
     fn inference(&self) -> InferenceSize {
         match (self.crop, self.size) {
@@ -142,9 +157,13 @@ pub enum Job {
 pub fn run(args: &RunArgs) -> anyhow::Result<u8> {
     let models = match &args.models {
         Some(dir) => dir.clone(),
-        None => assets::hugging_face_cache().context(
-            "no folder of weights is given and there is no Hugging Face cache; give --models DIR",
-        )?,
+        None => find_models(&[])
+            .first()
+            .map(|folder| folder.root().to_owned())
+            .context(
+                "no folder of weights is given and the Hugging Face cache has no FLUX.1-Fill; give \
+                 --models DIR, or fetch it: fill-audit models pull",
+            )?,
     };
     if args.max_cells == Some(0) {
         bail!("--max-cells must be at least 1");
@@ -210,16 +229,15 @@ fn fetch_session(args: &RunArgs) -> anyhow::Result<Option<(tempfile::TempDir, Pa
 /// The job that the command line asks for, how the engine is set up for it, and what cell names leave
 /// out.
 fn job(args: &RunArgs, models_dir: PathBuf) -> anyhow::Result<(Job, EngineOptions, CellDefaults)> {
-    let mut engine = EngineOptions {
-        models_dir,
-        device: args
-            .inference
-            .device
-            .clone()
-            .unwrap_or_else(|| "cpu".to_owned()),
-        matmul: MatmulPath::Exact,
-        preview_every: None,
-    };
+    let device = args.inference.device.clone();
+    let device = device.unwrap_or_else(|| "cpu".to_owned());
+    let mut engine = EngineOptions::new(models_dir, device, MatmulPath::Exact);
+    match args.embeddings.as_deref() {
+        None => {}
+        Some(dir) if dir == Path::new("off") => engine.embeddings_dir = None,
+        Some(dir) => engine.embeddings_dir = Some(dir.to_owned()),
+    }
+    engine.available_bytes = args.memory_gb.map(|gigabytes| (gigabytes * 1e9) as u64);
     let existing = args.resume.as_ref().or(args.extend.as_ref());
     if let Some(given) = existing {
         let folder = run_folder_of(given, &args.out);
@@ -436,7 +454,7 @@ fn would_refuse(folder: &Path, plan: &Plan, inputs: &SessionInputs) -> anyhow::R
 
 fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    let engine = PipelineEngine::open(options)?;
+    let mut engine = PipelineEngine::open(options)?;
     let (run, inputs, gates, runs_dir) = match job {
         Job::Start(request) => {
             let inputs = SessionInputs::read(
@@ -518,17 +536,8 @@ fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result
         };
         writeln!(out, "the mask would be {how}: {gate}")?;
     }
-    let there = engine.quants();
-    for quant in keys.iter().map(|key| key.quant.as_str()) {
-        if !there.iter().any(|found| found.eq_ignore_ascii_case(quant)) {
-            writeln!(
-                out,
-                "no weights are there for {quant}; there are {}",
-                there.join(", ")
-            )?;
-            break;
-        }
-    }
+    let prompts = examination::prompts_of(job, run.as_ref());
+    examination::write(&mut out, &mut engine, &keys, prompts, (width, height))?;
     let environment = engine.environment();
     let conditions = Conditions {
         environment: &environment,

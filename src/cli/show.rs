@@ -6,7 +6,7 @@ use crate::audit::run_folder::{self, Verification};
 use crate::model::cell::{Baseline, CellKey, RadiusPx};
 use crate::model::ids::SessionId;
 use crate::model::matrix::Axis;
-use crate::model::run::{CellState, Environment, Run};
+use crate::model::run::{CellDocument, CellState, Environment, Run};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,8 @@ struct ShownCell<'a> {
     state: &'static str,
     wall_secs: Option<f64>,
     gpu_millis: Option<f64>,
+    decode_secs: Option<f64>,
+    peak_memory_bytes: Option<u64>,
     error: Option<&'a str>,
     /// `exact` for production's settings, `other_steps` for what stands in for them.
     baseline: Option<&'static str>,
@@ -70,6 +72,14 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
     }
 }
 
+fn document_of(state: &CellState) -> Option<&CellDocument> {
+    match state {
+        CellState::Done(done) => done.document.as_ref(),
+        CellState::Failed { document, .. } => document.as_deref(),
+        CellState::Missing | CellState::Unreadable { .. } => None,
+    }
+}
+
 fn error_of(state: &CellState) -> Option<&str> {
     match state {
         CellState::Failed { error, .. } => Some(error),
@@ -97,6 +107,8 @@ fn print_json(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
                 state: state.word(),
                 wall_secs: timing.and_then(|timing| timing.wall_secs),
                 gpu_millis: timing.and_then(|timing| timing.gpu_millis),
+                decode_secs: timing.and_then(|timing| timing.decode_secs),
+                peak_memory_bytes: document_of(state).and_then(|d| d.peak_memory_bytes),
                 error: error_of(state),
                 baseline: run.baseline(key).map(|baseline| match baseline {
                     Baseline::Exact => "exact",

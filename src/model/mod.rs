@@ -9,6 +9,7 @@ pub mod document;
 pub mod ids;
 pub mod mask_recipe;
 pub mod matrix;
+pub mod measured;
 pub mod prompt;
 pub mod review;
 pub mod run;

@@ -8,6 +8,8 @@ use super::matrix::Matrix;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use super::measured::{AccelerationSeen, Timing};
+
 /// The file names of a run's folder, cells aside.
 pub mod files {
     /// [`super::RunDocument`] as RON.
@@ -192,6 +194,9 @@ pub struct RunDocument {
     /// Why quality gates of the mask were overridden, if they were.
     #[serde(default)]
     pub gates_overridden: Vec<String>,
+    /// What was odd about the weights when they were checked, before the run was started.
+    #[serde(default)]
+    pub weights_warnings: Vec<String>,
 }
 
 /// `plan-{n}.ron`: a sweep or a re-run added later.
@@ -212,6 +217,9 @@ pub struct ExtensionDocument {
     /// Weights that the run did not name yet: the transformers of added quants.
     #[serde(default)]
     pub new_files: Vec<WeightsFile>,
+    /// What was odd about them when they were checked.
+    #[serde(default)]
+    pub weights_warnings: Vec<String>,
 }
 
 /// Where a cell was made.
@@ -247,24 +255,6 @@ impl Environment {
             None => self.device.clone(),
         }
     }
-}
-
-/// How long a cell took.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Timing {
-    /// Wall-clock seconds of the denoising loop and the decoding, loading aside.
-    #[serde(default)]
-    pub wall_secs: Option<f64>,
-    /// GPU milliseconds by its own events; `None` on a CPU.
-    #[serde(default)]
-    pub gpu_millis: Option<f64>,
-    /// Seconds of each step.
-    #[serde(default)]
-    pub step_secs: Vec<f64>,
-    /// Seconds that loading the quant took, on the cell that loaded it.
-    #[serde(default)]
-    pub load_secs: Option<f64>,
 }
 
 /// What became of a cell that was tried.
@@ -304,6 +294,13 @@ pub struct CellDocument {
     pub inputs_sha256: String,
     /// UTC, RFC 3339.
     pub finished_at: String,
+    /// The most memory that the process held while the cell was made, in bytes, mapped weights
+    /// included; a GPU's own memory is not part of it. `None` where the system does not say.
+    #[serde(default)]
+    pub peak_memory_bytes: Option<u64>,
+    /// What was counted of each acceleration.
+    #[serde(default)]
+    pub accelerations: Vec<AccelerationSeen>,
 }
 
 macro_rules! parse {

@@ -3,6 +3,7 @@
 use super::dimensions::{Dimensions, EMBEDDERS, in_module};
 use super::error::{PipelineError, Result};
 use super::folder::{ModelFolder, TransformerFile};
+use super::t5_weights::open_t5;
 use super::tokenize::PromptTokenizer;
 use super::weights::Weights;
 use std::path::{Path, PathBuf};
@@ -46,11 +47,74 @@ impl Finding {
     }
 }
 
+/// Where a transformer's input embedders are, which some converters leave out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Embedders {
+    /// In its own file.
+    Own,
+    /// In a dense transformer of the same width beside it.
+    From(PathBuf),
+    /// Nowhere: these modules.
+    Missing(Vec<&'static str>),
+}
+
 impl ModelFolder {
-    /// Looks at every file that a run would need: present, whole, of this model, with all tensors
-    /// in their shapes. Reads headers, not weights, so it is fast and cannot see changed bytes.
+    /// Looks at every file of the model: present, whole, of this model, with all tensors in their
+    /// shapes. Reads headers, not weights, so it is fast and cannot see changed bytes.
     pub fn check(&self) -> Vec<Finding> {
-        let mut findings = vec![
+        let mut findings = self.check_shared();
+        if self.transformers().is_empty() {
+            findings.push(Finding::new(
+                Severity::Error,
+                self.root(),
+                "there is no transformer; put files such as flux1-fill-dev-Q4_0.gguf beside ae.safetensors",
+            ));
+        }
+        for transformer in self.transformers() {
+            findings.extend(self.check_transformer(transformer));
+        }
+        findings
+    }
+
+    /// [`ModelFolder::check`] of what a run with these quantizations needs, and of nothing else.
+    pub fn check_for(&self, quants: &[&str]) -> Vec<Finding> {
+        let mut findings = self.check_shared();
+        for quant in quants {
+            let found = self.transformer(quant);
+            let file = found.as_ref().ok().and_then(|path| {
+                let mut all = self.transformers().iter();
+                all.find(|transformer| transformer.path == *path)
+            });
+            match (file, found) {
+                (Some(file), _) => findings.extend(self.check_transformer(file)),
+                (None, Err(error)) => findings.push(Finding::new(
+                    Severity::Error,
+                    self.root(),
+                    error.to_string(),
+                )),
+                (None, Ok(_)) => {}
+            }
+        }
+        findings
+    }
+
+    /// Where a transformer of this folder has its input embedders.
+    ///
+    /// # Errors
+    /// If its file, or the dense one that they would come from, cannot be read.
+    pub fn embedders(&self, file: &TransformerFile) -> Result<Embedders> {
+        let mut weights = Weights::open(&file.path)?;
+        let lacking = lacking(&weights);
+        if lacking.is_empty() {
+            return Ok(Embedders::Own);
+        }
+        let taken = self.complete(&mut weights)?;
+        Ok(taken.map_or(Embedders::Missing(lacking), Embedders::From))
+    }
+
+    /// The parts that all quantizations share.
+    fn check_shared(&self) -> Vec<Finding> {
+        vec![
             Finding::of(&self.vae_file(), self.check_vae()),
             Finding::of(&self.clip_dir(), self.check_clip()),
             Finding::of(&self.t5_dir(), self.check_t5()),
@@ -69,18 +133,7 @@ impl ModelFolder {
                     .and(self.vae_settings())
                     .map(|_| "configuration".to_owned()),
             ),
-        ];
-        if self.transformers().is_empty() {
-            findings.push(Finding::new(
-                Severity::Error,
-                self.root(),
-                "there is no transformer; put files such as flux1-fill-dev-Q4_0.gguf beside ae.safetensors",
-            ));
-        }
-        for transformer in self.transformers() {
-            findings.extend(self.check_transformer(transformer));
-        }
-        findings
+        ]
     }
 
     fn check_vae(&self) -> Result<String> {
@@ -102,7 +155,7 @@ impl ModelFolder {
     }
 
     fn check_t5(&self) -> Result<String> {
-        let weights = Weights::open_all(&self.encoder_files(&self.t5_dir())?)?;
+        let weights = open_t5(self)?;
         if !weights.contains("shared.weight") {
             weights.info("encoder.embed_tokens.weight")?;
         }
@@ -148,10 +201,7 @@ impl ModelFolder {
     /// # Errors
     /// If a dense transformer is malformed.
     pub(super) fn complete(&self, weights: &mut Weights) -> Result<Option<PathBuf>> {
-        let lacking: Vec<&str> = EMBEDDERS
-            .into_iter()
-            .filter(|module| !weights.names().any(|name| in_module(name, module)))
-            .collect();
+        let lacking = lacking(weights);
         if lacking.is_empty() || !weights.contains("double_blocks.0.img_attn.qkv.weight") {
             return Ok(None);
         }
@@ -172,6 +222,12 @@ impl ModelFolder {
         }
         Ok(None)
     }
+}
+
+/// The input embedders that a file has no tensor of.
+fn lacking(weights: &Weights) -> Vec<&'static str> {
+    let is_absent = |module: &&str| !weights.names().any(|name| in_module(name, module));
+    EMBEDDERS.into_iter().filter(is_absent).collect()
 }
 
 fn existing(path: &Path) -> Result<()> {
@@ -232,6 +288,30 @@ mod tests {
                 "{part}: {messages:#?}"
             );
         }
+    }
+
+    #[test]
+    fn a_run_is_told_of_what_it_needs_and_of_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        for entry in ["ae.safetensors", "config.json", "flux1-fill-tiny-Q8_0.gguf"] {
+            std::fs::copy(bundle().join(entry), dir.path().join(entry)).unwrap();
+        }
+        std::fs::write(dir.path().join("flux1-fill-tiny-Q4_0.gguf"), b"GGUF").unwrap();
+        let folder = ModelFolder::open(dir.path()).unwrap();
+        let errors = |quants: &[&str]| -> Vec<String> {
+            let found = folder.check_for(quants).into_iter();
+            let about_transformers = found
+                .filter(|f| f.severity == Severity::Error && !f.message.contains("text_encoder"));
+            let text = about_transformers.map(|f| f.message);
+            text.filter(|m| !m.contains("tokenizer")).collect()
+        };
+        assert_eq!(errors(&["q8_0"]), Vec::<String>::new());
+        assert!(errors(&["Q8_0", "Q4_0"])[0].contains("truncated"));
+        let absent = errors(&["Q8_0", "Q5_K_S"]);
+        assert!(
+            absent[0].contains("Q5_K_S") && absent[0].contains("there are Q4_0, Q8_0"),
+            "{absent:?}"
+        );
     }
 
     #[test]

@@ -122,6 +122,24 @@ impl ComputeDevice {
         }
     }
 
+    /// The first device of each kind that this program was built with.
+    pub fn built_in() -> Vec<Self> {
+        let cuda = cfg!(feature = "cuda").then_some(Self::Cuda(0));
+        let metal = cfg!(feature = "metal").then_some(Self::Metal(0));
+        [Some(Self::Cpu), cuda, metal]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// Whether the device can be used.
+    ///
+    /// # Errors
+    /// If the program was built without it, or it is not there.
+    pub fn check(self) -> Result<()> {
+        self.open().map(|_| ())
+    }
+
     /// Opens the device.
     ///
     /// # Errors

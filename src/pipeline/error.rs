@@ -150,6 +150,16 @@ pub enum PipelineError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Something could not be fetched from the hub.
+    #[error("{what} cannot be fetched: {detail}; {remedy}")]
+    Fetch {
+        /// The repository, and the file where it is about one.
+        what: String,
+        /// What went wrong.
+        detail: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// A text encoder's weights are not what its configuration says.
     #[error("{0}")]
     Encoder(String),

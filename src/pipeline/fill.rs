@@ -4,6 +4,7 @@
 //! loads its model, uses it and drops it; at most one transformer is in memory. Knows nothing of
 //! sessions, cells or files other than weights.
 
+use super::acceleration::{Acceleration, accelerations};
 use super::device::{ComputeDevice, Precision};
 use super::dimensions::Dimensions;
 use super::error::{PipelineError, Result};
@@ -83,6 +84,12 @@ impl FillPipeline {
     /// T5 tokens of every prompt.
     pub fn t5_tokens(&self) -> usize {
         self.t5_tokens
+    }
+
+    /// Which accelerations there are here, which the options ask for, and which ran, by the counts of
+    /// a fill.
+    pub fn accelerations(&self, counts: MatmulCounts) -> Vec<Acceleration> {
+        accelerations(self.compute_device, &self.options, counts)
     }
 
     /// Which multiplications ran since the pipeline was made.
@@ -229,7 +236,7 @@ impl FillPipeline {
     }
 
     /// Denoised latents, packed, (1, tokens, 64), float32.
-    fn denoise(
+    pub(super) fn denoise(
         &self,
         prompt: &PromptEmbedding,
         conditioning: &Conditioning,

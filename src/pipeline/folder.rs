@@ -4,7 +4,7 @@
 use super::error::{PipelineError, Result};
 use super::schedule::Schedule;
 use super::vae::VaeSettings;
-use super::weights::Weights;
+use super::weights::{Weights, split_files};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ impl ModelFolder {
                 path: path.to_owned(),
                 remedy: FETCH.to_owned(),
             })?;
-        let transformers = find_transformers(&root)?;
+        let transformers = find_transformers(&root);
         Ok(Self { root, transformers })
     }
 
@@ -129,10 +129,11 @@ impl ModelFolder {
         first_dir(self.root.join("tokenizer_2"), self.t5_dir())
     }
 
-    /// The weight files of a text encoder: the shards that its index names, or the single file.
+    /// The weight files of a text encoder: the shards that its index names, or the single file; for T5
+    /// also a GGUF file (all parts of a split one) where there are no safetensors.
     ///
     /// # Errors
-    /// If neither is there, the index is malformed, or a shard is missing.
+    /// If none is there, the index is malformed, a shard is missing, or there is more than one GGUF file.
     pub fn encoder_files(&self, dir: &Path) -> Result<Vec<PathBuf>> {
         #[derive(Deserialize)]
         struct Index {
@@ -160,6 +161,12 @@ impl ModelFolder {
                 .collect();
         }
         let single = dir.join("model.safetensors");
+        if dir == self.t5_dir()
+            && !single.is_file()
+            && let Some(gguf) = only_gguf(dir)?
+        {
+            return split_files(&gguf);
+        }
         Ok(vec![existing(single, "the weights of a text encoder")?])
     }
 
@@ -250,6 +257,26 @@ fn existing(path: PathBuf, what: &str) -> Result<PathBuf> {
     }
 }
 
+/// The GGUF file of a folder, of a split one the first part; `None` without one.
+fn only_gguf(dir: &Path) -> Result<Option<PathBuf>> {
+    let mut found = files_in(dir).into_iter().filter(|path| {
+        let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
+        path.extension().is_some_and(|e| e == "gguf")
+            && stem.is_some_and(|s| quant_of(&s).is_some())
+    });
+    match (found.next(), found.next()) {
+        (Some(first), Some(second)) => Err(PipelineError::bad_config(
+            dir,
+            format!(
+                "there is more than one text encoder, {} and {}; remove one of them",
+                first.display(),
+                second.display()
+            ),
+        )),
+        (only, _) => Ok(only),
+    }
+}
+
 fn first_dir(preferred: PathBuf, otherwise: PathBuf) -> PathBuf {
     if preferred.is_dir() {
         preferred
@@ -303,7 +330,7 @@ fn transformer_dirs(root: &Path) -> Vec<PathBuf> {
     dirs
 }
 
-fn find_transformers(root: &Path) -> Result<Vec<TransformerFile>> {
+fn find_transformers(root: &Path) -> Vec<TransformerFile> {
     let mut found = Vec::new();
     for path in transformer_dirs(root).iter().flat_map(|dir| files_in(dir)) {
         let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
@@ -315,17 +342,18 @@ fn find_transformers(root: &Path) -> Result<Vec<TransformerFile>> {
                 found.push(TransformerFile { quant, path });
             }
         } else if extension == "safetensors" && stem.starts_with("flux") {
-            let quant = dense_type(&path)?;
+            // One that cannot be read is there all the same; checking it says what is wrong.
+            let quant = dense_type(&path).unwrap_or_else(|_| "unreadable".to_owned());
             found.push(TransformerFile { quant, path });
         }
     }
     found.sort_by(|a, b| (&a.quant, &a.path).cmp(&(&b.quant, &b.path)));
-    Ok(found)
+    found
 }
 
 /// The quantization in a file's name, such as `Q5_K_S` in `flux1-fill-dev-Q5_K_S`; `None` for a
 /// later part of a split file.
-fn quant_of(stem: &str) -> Option<String> {
+pub(super) fn quant_of(stem: &str) -> Option<String> {
     let stem = match stem.rsplit_once("-of-") {
         Some((rest, count)) if count.bytes().all(|b| b.is_ascii_digit()) => {
             let (base, number) = rest.rsplit_once('-')?;

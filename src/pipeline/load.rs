@@ -28,7 +28,7 @@ impl FillPipeline {
         let embedders_from = self.folder.complete(&mut weights)?;
         let dims = Dimensions::read(&weights, &self.folder.axes_hints()?)?;
         let dense = self.is_dense(&weights);
-        if let Some(available) = self.compute_device.available_bytes() {
+        if let Some(available) = self.available_bytes() {
             // The picture's share is not known here; its weights alone must fit.
             self.request_memory(&weights, dims.clone(), 0, 0)
                 .plan()
@@ -50,6 +50,13 @@ impl FillPipeline {
             dense: dense && self.options.matmul == MatmulPath::Exact,
             embedders_from,
         })
+    }
+
+    /// Memory that a run could use now, in bytes, where it is known.
+    pub fn available_bytes(&self) -> Option<u64> {
+        self.options
+            .available_bytes
+            .or_else(|| self.compute_device.available_bytes())
     }
 
     /// Whether a transformer is dequantized once, at load.

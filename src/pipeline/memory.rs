@@ -151,8 +151,12 @@ impl MemoryRequest {
     }
 }
 
-fn gigabytes(bytes: u64) -> String {
-    format!("{:.2} GB", bytes as f64 / 1e9)
+/// `6.81 GB`; below a tenth of that unit `19.9 MB`.
+fn size(bytes: u64) -> String {
+    match bytes as f64 {
+        bytes if bytes >= 1e8 => format!("{:.2} GB", bytes / 1e9),
+        bytes => format!("{:.1} MB", bytes / 1e6),
+    }
 }
 
 fn name(stage: Stage) -> &'static str {
@@ -165,7 +169,34 @@ fn name(stage: Stage) -> &'static str {
     }
 }
 
+impl std::fmt::Display for StageNeed {
+    /// `denoising: 1.20 GB, 0.00 GB of it weights; 6.81 GB more are read from the file`
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}: {}, {} of it weights",
+            name(self.stage),
+            size(self.total_bytes()),
+            size(self.weights_bytes)
+        )?;
+        if self.mapped_bytes > 0 {
+            let mapped = size(self.mapped_bytes);
+            write!(f, "; {mapped} more are read from the file")?;
+        }
+        Ok(())
+    }
+}
+
 impl MemoryPlan {
+    /// The plan of a run that does without a stage, such as embedding prompts that are known already.
+    #[must_use]
+    pub fn without(&self, stage: Stage) -> Self {
+        let others = self.stages.iter().filter(|need| need.stage != stage);
+        Self {
+            stages: others.copied().collect(),
+        }
+    }
+
     /// The most that must be free at once, in bytes.
     pub fn peak_bytes(&self) -> u64 {
         let totals = self.stages.iter().map(StageNeed::total_bytes);
@@ -198,10 +229,10 @@ impl MemoryPlan {
         Err(PipelineError::OutOfMemory(format!(
             "{} needs {} ({} for weights, {} for intermediate values) and {} are free; {remedy}",
             name(largest.stage),
-            gigabytes(largest.total_bytes()),
-            gigabytes(largest.weights_bytes),
-            gigabytes(largest.activation_bytes),
-            gigabytes(available_bytes),
+            size(largest.total_bytes()),
+            size(largest.weights_bytes),
+            size(largest.activation_bytes),
+            size(available_bytes),
         )))
     }
 
@@ -213,9 +244,9 @@ impl MemoryPlan {
         (stage.mapped_bytes > 0 && wanted > available_bytes).then(|| {
             format!(
                 "the transformer's {} and {} of intermediate values exceed the {} that are free: every step will read from the disk",
-                gigabytes(stage.mapped_bytes),
-                gigabytes(stage.total_bytes()),
-                gigabytes(available_bytes),
+                size(stage.mapped_bytes),
+                size(stage.total_bytes()),
+                size(available_bytes),
             )
         })
     }
@@ -281,8 +312,33 @@ mod tests {
         assert!(denoise.total_bytes() + denoise.mapped_bytes < 20_000_000_000);
         plan.check(20_000_000_000).unwrap();
         assert!(plan.disk_warning(20_000_000_000).is_none());
+        let shown = denoise.to_string();
+        assert!(shown.starts_with("denoising: "), "{shown}");
+        assert!(
+            shown.ends_with("6.81 GB more are read from the file"),
+            "{shown}"
+        );
         let warning = plan.disk_warning(7_000_000_000).unwrap();
         assert!(warning.contains("read from the disk"), "{warning}");
+    }
+
+    #[test]
+    fn a_stage_that_is_not_needed_refuses_nothing() {
+        let plan = MemoryRequest {
+            gpu: false,
+            precision: Precision::F32,
+            width: 512,
+            height: 512,
+            ..full(6_810_000_000)
+        }
+        .plan();
+        let error = plan.check(9_000_000_000).unwrap_err().to_string();
+        assert!(
+            error.contains("embedding the prompts needs 10.01 GB"),
+            "{error}"
+        );
+        let known = plan.without(Stage::EncodePrompts);
+        known.check(9_000_000_000).unwrap();
     }
 
     #[test]

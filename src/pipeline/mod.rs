@@ -3,7 +3,8 @@
 //! The way of a fill: [`ModelFolder`] finds the files, [`FillPipeline::encode_prompts`] and
 //! [`FillPipeline::encode_image`] prepare what does not depend on the quantization,
 //! [`FillPipeline::load`] reads a transformer, [`FillPipeline::fill`] denoises and decodes. The
-//! references that it is held against are those of `tests/parity.rs`.
+//! references that it is held against are those of `tests/parity.rs`. [`Hub`] fetches weights, and is
+//! no part of a fill.
 
 mod acceleration;
 mod check;
@@ -17,9 +18,11 @@ mod folder;
 mod gguf;
 mod group_norm;
 mod hashes;
+mod hub;
 mod latents;
 mod linear;
 mod load;
+mod measure;
 mod memory;
 pub mod noise;
 mod prepare;
@@ -28,6 +31,7 @@ mod request;
 mod schedule;
 mod search;
 mod stored;
+mod t5_weights;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -37,7 +41,7 @@ mod vae;
 mod weights;
 
 pub use acceleration::{Acceleration, accelerations};
-pub use check::{Finding, Severity};
+pub use check::{Embedders, Finding, Severity};
 pub use device::{ComputeDevice, DeviceIdentity, MatmulPath, Precision};
 pub use dimensions::Dimensions;
 pub use embedding_cache::EmbeddingCache;
@@ -45,7 +49,9 @@ pub use error::{PipelineError, Result};
 pub use fill::FillPipeline;
 pub use folder::{ModelFolder, TransformerFile};
 pub use hashes::HashCache;
+pub use hub::{FetchEvent, Fetched, Hub, HubAccess, HubFile, HubListing};
 pub use linear::MatmulCounts;
+pub use measure::{MeasureRequest, Measured, MeasuredOutcome, measure};
 pub use memory::{MemoryPlan, MemoryRequest, StageNeed};
 pub use prepare::Conditioning;
 pub use random_weights::write_random_transformer;
@@ -53,5 +59,5 @@ pub use request::{
     Draws, FillEvent, FillInputs, FillOutput, FillParams, FillTiming, Hook, LoadTiming,
     PipelineOptions, Stage, Trace,
 };
-pub use search::find_models;
+pub use search::{find_models, repository_of, user_hub_folder};
 pub use text::PromptEmbedding;

@@ -76,8 +76,7 @@ impl FillPipeline {
         hashes: &mut HashCache,
         hook: Hook<'_>,
     ) -> Result<Vec<PromptEmbedding>> {
-        let device = if self.device.is_cpu() { "cpu" } else { "gpu" };
-        let key = EmbeddingCache::encoders_key(&self.folder, self.t5_tokens, device, hashes, hook)?;
+        let key = self.encoders_key(hashes, hook)?;
         let mut found: Vec<_> = prompts.iter().map(|p| cache.read(&key, p)).collect();
         let new: Vec<String> = prompts
             .iter()
@@ -95,6 +94,26 @@ impl FillPipeline {
             }
         }
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Whether a cache knows the embeddings of all these prompts, so that no encoder will be loaded.
+    ///
+    /// # Errors
+    /// If an encoder's file is missing or the hook cancels.
+    pub fn knows_prompts(
+        &self,
+        prompts: &[String],
+        cache: &EmbeddingCache,
+        hashes: &mut HashCache,
+        hook: Hook<'_>,
+    ) -> Result<bool> {
+        let key = self.encoders_key(hashes, hook)?;
+        Ok(prompts.iter().all(|p| cache.read(&key, p).is_some()))
+    }
+
+    fn encoders_key(&self, hashes: &mut HashCache, hook: Hook<'_>) -> Result<String> {
+        let device = if self.device.is_cpu() { "cpu" } else { "gpu" };
+        EmbeddingCache::encoders_key(&self.folder, self.t5_tokens, device, hashes, hook)
     }
 
     /// Encodes a picture with its mask: independent of prompt, quantization and seed.

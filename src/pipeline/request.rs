@@ -23,6 +23,8 @@ pub struct PipelineOptions {
     pub dense_budget_bytes: u64,
     /// A preview after every so many steps; `None` for none.
     pub preview_every: Option<usize>,
+    /// Memory to plan with, in bytes, in place of what the system says is free. Default: none.
+    pub available_bytes: Option<u64>,
     /// Give the encoder's group norms, on the CPU, the rounding that `PyTorch` has there on one
     /// thread, to reproduce such a run; see `group_norm.rs`. Default: off, which is more accurate
     /// and what a GPU computes.
@@ -38,6 +40,7 @@ impl PipelineOptions {
             t5_tokens: None,
             dense_budget_bytes: 1 << 30,
             preview_every: None,
+            available_bytes: None,
             torch_cpu_norms: false,
         }
     }

@@ -7,24 +7,56 @@ use std::path::{Path, PathBuf};
 /// The Hugging Face cache's `hub` folder, as `huggingface_hub` finds it: `HF_HUB_CACHE`, or
 /// `HF_HOME` or `XDG_CACHE_HOME` or `~/.cache` and what belongs below. `variable` reads an
 /// environment variable.
-fn hub_folder(variable: impl Fn(&str) -> Option<OsString>, home: Option<&Path>) -> Option<PathBuf> {
-    let set = |name: &str| {
-        variable(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let under_cache = |cache: PathBuf| cache.join("huggingface").join("hub");
+pub(super) fn hub_folder(
+    variable: impl Fn(&str) -> Option<OsString>,
+    home: Option<&Path>,
+) -> Option<PathBuf> {
+    let set = |name: &str| set(&variable, name);
     set("HF_HUB_CACHE")
         .or_else(|| set("HUGGINGFACE_HUB_CACHE"))
-        .or_else(|| Some(set("HF_HOME")?.join("hub")))
-        .or_else(|| set("XDG_CACHE_HOME").map(under_cache))
+        .or_else(|| Some(home_folder(&variable, home)?.join("hub")))
+}
+
+/// The folder of all that the Hugging Face tools keep: `HF_HOME`, or `huggingface` in the user's cache.
+pub(super) fn home_folder(
+    variable: impl Fn(&str) -> Option<OsString>,
+    home: Option<&Path>,
+) -> Option<PathBuf> {
+    let under_cache = |cache: PathBuf| cache.join("huggingface");
+    set(&variable, "HF_HOME")
+        .or_else(|| set(&variable, "XDG_CACHE_HOME").map(under_cache))
         .or_else(|| Some(under_cache(home?.join(".cache"))))
 }
 
-/// Models in the user's Hugging Face cache and in the folders that are named, each once.
+fn set(variable: &impl Fn(&str) -> Option<OsString>, name: &str) -> Option<PathBuf> {
+    variable(name)
+        .filter(|value| !value.is_empty())
+        .map(PathBuf::from)
+}
+
+/// The user's Hugging Face cache, whether it is there or not.
+pub fn user_hub_folder() -> Option<PathBuf> {
+    hub_folder(|name| std::env::var_os(name), dirs::home_dir().as_deref())
+}
+
+/// Models in the folders that are named and in the user's Hugging Face cache, each once.
 pub fn find_models(named: &[PathBuf]) -> Vec<ModelFolder> {
-    let hub = hub_folder(|name| std::env::var_os(name), dirs::home_dir().as_deref());
-    find_in(named.iter().cloned().chain(hub))
+    find_in(named.iter().cloned().chain(user_hub_folder()))
+}
+
+/// The repository that a path in a Hugging Face cache belongs to, or the folder's own name.
+pub fn repository_of(path: &Path) -> String {
+    let in_cache = path.components().find_map(|part| {
+        let name = part.as_os_str().to_str()?.strip_prefix("models--")?;
+        Some(name.replace("--", "/"))
+    });
+    in_cache.unwrap_or_else(|| {
+        let canonical = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        canonical.file_name().map_or_else(
+            || "local folder".to_owned(),
+            |name| name.to_string_lossy().into_owned(),
+        )
+    })
 }
 
 fn find_in(places: impl Iterator<Item = PathBuf>) -> Vec<ModelFolder> {
@@ -60,6 +92,13 @@ mod tests {
         assert_eq!(hub(&both), Path::new("/fast"));
         let xdg = [("XDG_CACHE_HOME", "/cache"), ("HF_HOME", "")];
         assert_eq!(hub(&xdg), Path::new("/cache/huggingface/hub"));
+    }
+
+    #[test]
+    fn a_repository_is_named_by_its_place_in_the_cache() {
+        let path = Path::new("/hub/models--black-forest-labs--FLUX.1-Fill-dev/snapshots/1");
+        assert_eq!(repository_of(path), "black-forest-labs/FLUX.1-Fill-dev");
+        assert_eq!(repository_of(Path::new("/models/mine")), "mine");
     }
 
     #[test]

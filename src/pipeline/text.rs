@@ -5,6 +5,7 @@
 use super::error::{PipelineError, Result};
 use super::folder::ModelFolder;
 use super::memory::F32_ENCODER_BYTES;
+use super::t5_weights::open_t5;
 use super::tokenize::PromptTokenizer;
 use super::weights::Weights;
 use candle_core::{DType, Device, Module, Tensor};
@@ -233,7 +234,7 @@ fn encode_t5(
     let dir = folder.t5_dir();
     let path = dir.join("config.json");
     let config: t5::Config = read_json(&path)?;
-    let weights = Weights::open_all(&folder.encoder_files(&dir)?)?;
+    let weights = open_t5(folder)?;
     let dtype = if weights.value_count() * 4 <= F32_ENCODER_BYTES {
         DType::F32
     } else {

@@ -185,6 +185,13 @@ impl Weights {
         taken
     }
 
+    /// Gives a tensor another name, which none has yet.
+    pub(super) fn move_tensor(&mut self, from: &str, to: String) {
+        if let Some(tensor) = self.index.remove(from) {
+            self.index.insert(to, tensor);
+        }
+    }
+
     /// Shape and type of a tensor.
     ///
     /// # Errors
@@ -292,7 +299,7 @@ pub fn decode_all(stored_type: StoredType, bytes: &[u8]) -> Vec<f32> {
 }
 
 /// `name-00001-of-00003.gguf` stands for all three; anything else for itself.
-fn split_files(path: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn split_files(path: &Path) -> Result<Vec<PathBuf>> {
     let single = || Ok(vec![path.to_owned()]);
     let Some(stem) = path.file_stem().and_then(|s| s.to_str()) else {
         return single();

@@ -6,7 +6,8 @@ use crate::model::ids::SessionId;
 use crate::model::matrix::Axis;
 use crate::model::prompt;
 use crate::model::run::{
-    CellState, Environment, InferenceSize, MatmulPath, Run, RunDocument, Timing,
+    CellDocument, CellState, DoneCell, Environment, InferenceSize, MatmulPath, Run, RunDocument,
+    Timing,
 };
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -316,35 +317,117 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 fn by_quant(text: &mut String, run: &Run) {
-    let mut quants: BTreeMap<&Quant, Vec<&Timing>> = BTreeMap::new();
+    let mut quants: BTreeMap<&Quant, Vec<&DoneCell>> = BTreeMap::new();
     for (key, state) in &run.cells {
         if let CellState::Done(done) = state {
-            quants.entry(&key.quant).or_default().push(&done.timing);
+            quants.entry(&key.quant).or_default().push(done);
         }
     }
     let known = quants
         .values()
         .flatten()
-        .any(|timing| timing.wall_secs.is_some());
+        .any(|cell| cell.timing.wall_secs.is_some());
     if !known {
         return;
     }
     text.push_str("\n## Time by Quant\n\n");
-    text.push_str("| Quant | Cells | Median s per step | Loading (s) |\n|---|---|---|---|\n");
-    for (quant, timings) in quants {
-        let steps = timings
-            .iter()
+    text.push_str(
+        "| Quant | Cells | Median s per step | Loading (s) | Decoding (s) | Peak memory |\n\
+         |---|---|---|---|---|---|\n",
+    );
+    for (quant, cells) in quants {
+        let timings = || cells.iter().map(|cell| &cell.timing);
+        let steps = timings()
             .flat_map(|timing| timing.step_secs.clone())
             .collect();
-        let loading = timings.iter().find_map(|timing| timing.load_secs);
+        let loading = timings().find_map(|timing| timing.load_secs);
+        let decoding = timings().filter_map(|timing| timing.decode_secs).collect();
+        let documents = cells.iter().filter_map(|cell| cell.document.as_ref());
+        let peak = documents
+            .filter_map(|document| document.peak_memory_bytes)
+            .max();
         let shown =
             |value: Option<f64>| value.map_or("—".to_owned(), |secs| format!("{secs:.3}"));
         let _ = writeln!(
             text,
-            "| {quant} | {} | {} | {} |",
-            timings.len(),
+            "| {quant} | {} | {} | {} | {} | {} |",
+            cells.len(),
             shown(median(steps)),
-            shown(loading)
+            shown(loading),
+            shown(median(decoding)),
+            peak.map_or("—".to_owned(), size)
+        );
+    }
+    text.push_str(
+        "\nPeak memory is the process's, mapped weights included; a GPU's own is not part of it.\n",
+    );
+}
+
+/// The document of a cell that has a picture.
+fn made(state: &CellState) -> Option<&CellDocument> {
+    match state {
+        CellState::Done(done) => done.document.as_ref(),
+        _ => None,
+    }
+}
+
+/// What was counted of one acceleration in all cells.
+#[derive(Default)]
+struct Seen<'a> {
+    available: usize,
+    asked: usize,
+    ran: usize,
+    fell_back: usize,
+    times: u64,
+    remark: &'a str,
+}
+
+/// A row for each acceleration that a cell's own paths counted, and a line for each that fell back.
+fn accelerations_seen(text: &mut String, documents: &[&CellDocument]) {
+    let mut rows: Vec<(&str, Seen<'_>)> = Vec::new();
+    for one in documents
+        .iter()
+        .flat_map(|document| &document.accelerations)
+    {
+        let at = rows.iter().position(|(name, _)| *name == one.name);
+        let at = at.unwrap_or_else(|| {
+            rows.push((&one.name, Seen::default()));
+            rows.len() - 1
+        });
+        if let Some((_, row)) = rows.get_mut(at) {
+            row.available += usize::from(one.available);
+            row.asked += usize::from(one.asked);
+            row.ran += usize::from(one.seen > 0);
+            row.fell_back += usize::from(one.fell_back());
+            row.times += one.seen;
+            row.remark = &one.remark;
+        }
+    }
+    text.push_str("- Gains are not part of a run: `fill-audit doctor --measure` measures them\n");
+    text.push_str(
+        "\n| Acceleration | Available | Asked for | Seen to run | Remark |\n|---|---|---|---|---|\n",
+    );
+    let word = |is_so: bool| if is_so { "yes" } else { "no" };
+    let cells = documents.len();
+    for (name, row) in &rows {
+        let ran = match row.ran {
+            0 => "no".to_owned(),
+            n => format!("{} times in {n} of {cells} cells", row.times),
+        };
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {ran} | {} |",
+            escape(name),
+            word(row.available > 0),
+            word(row.asked > 0),
+            escape(row.remark)
+        );
+    }
+    for (name, row) in rows.iter().filter(|(_, row)| row.fell_back > 0) {
+        let _ = write!(
+            text,
+            "\n- **Fallback: {name} was asked for and did not run** in {} of {cells} cells\n",
+            row.fell_back
         );
     }
 }
@@ -363,11 +446,13 @@ fn acceleration(text: &mut String, run: &Run) {
                     "multiplied by integer kernels, which also quantize activations (opted in)"
                 }
             };
-            let _ = write!(
-                text,
-                "\n## Acceleration\n\n- Weights: {how}\n- No acceleration was measured, so none is \
-                 counted\n"
-            );
+            let _ = write!(text, "\n## Acceleration\n\n- Weights: {how}\n");
+            let documents: Vec<&CellDocument> = run.cells.values().filter_map(made).collect();
+            if documents.iter().all(|d| d.accelerations.is_empty()) {
+                text.push_str("- No acceleration was measured, so none is counted\n");
+            } else {
+                accelerations_seen(text, &documents);
+            }
         }
         (None, None) => {}
     }

@@ -8,7 +8,7 @@ use crate::model::ids::{RunId, SessionId};
 use crate::model::mask_recipe::MaskRecipe;
 use crate::model::matrix::Matrix;
 use crate::model::run::{
-    DoneCell, Environment, InputHashes, ModelDocument, PixelBox, Plan, RunDocument, WeightsFile,
+    Environment, InputHashes, ModelDocument, PixelBox, Plan, RunDocument, WeightsFile,
 };
 use crate::report::service::ServiceReport;
 
@@ -80,6 +80,7 @@ fn run() -> Run {
             inference_mask: hash("5"),
         },
         gates_overridden: vec!["the mask is large (overridden: it is a long leash)".to_owned()],
+        weights_warnings: Vec::new(),
     };
     let mut run = Run::new(document, Vec::new()).unwrap();
     run.environment = Some(environment());
@@ -89,6 +90,7 @@ fn run() -> Run {
         gpu_millis: Some(44_100.4),
         step_secs: vec![1.6, 1.5, 1.7],
         load_secs: Some(12.0),
+        ..Timing::default()
     };
     let done = CellState::Done(Box::new(DoneCell {
         timing,
@@ -171,6 +173,65 @@ fn a_run_on_another_device_says_that_its_times_do_not_count() {
     assert!(
         render(&run, &ReportParts::default()).contains("**This is not production's NVIDIA L4**")
     );
+}
+
+#[test]
+fn accelerations_are_shown_as_they_were_seen_and_fallbacks_are_named() {
+    use crate::model::run::{AccelerationSeen, CellDocument, CellOutcome};
+    let mut run = run();
+    let seen = |name: &str, available, asked, seen| AccelerationSeen {
+        name: name.to_owned(),
+        available,
+        asked,
+        seen,
+        remark: "as | is".to_owned(),
+    };
+    let documents = ["Q4_0_gs2.5", "Q4_0_gs10"].map(|name| CellDocument {
+        schema: document::SCHEMA,
+        key: CellKey::parse(name, &run.defaults).unwrap(),
+        outcome: CellOutcome::Failed {
+            error: String::new(),
+        },
+        timing: Timing::default(),
+        environment: environment(),
+        matmul: MatmulPath::Integer,
+        inputs_sha256: "0".repeat(64),
+        finished_at: String::new(),
+        peak_memory_bytes: Some(7_000_000_000),
+        accelerations: vec![
+            seen("dense", true, false, 40),
+            seen("integer kernels", true, true, 0),
+            seen("flash attention", false, false, 0),
+        ],
+    });
+    for document in documents {
+        let key = document.key.clone();
+        let done = CellState::Done(Box::new(DoneCell {
+            timing: Timing {
+                wall_secs: Some(1.0),
+                decode_secs: Some(0.25),
+                ..Timing::default()
+            },
+            document: Some(document),
+        }));
+        run.cells.insert(key, done);
+    }
+    let text = render(&run, &ReportParts::default());
+    for part in [
+        "| Q4_0 | 2 | — | — | 0.250 | 7.00 GB |",
+        "doctor --measure",
+        "| dense | yes | no | 80 times in 2 of 2 cells | as \\| is |",
+        "| integer kernels | yes | yes | no |",
+        "| flash attention | no | no | no |",
+        "- **Fallback: integer kernels was asked for and did not run** in 2 of 2 cells",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("No acceleration was measured"));
+    let read = ServiceReport::parse(&text);
+    assert_eq!(read.warnings, Vec::<String>::new());
+    assert_eq!(read.rows.len(), 4);
+    assert!(read.acceleration_section.unwrap().contains("| dense |"));
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub struct LiveRun {
     pub step: usize,
     /// Steps of it in all.
     pub steps: usize,
+    /// What it looks like so far, at an eighth of the size that the model works at.
+    pub preview: Option<Arc<image::RgbImage>>,
     /// Cells finished in this go.
     pub finished: usize,
     /// Cells of this go in all.

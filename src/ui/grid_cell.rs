@@ -91,10 +91,17 @@ fn own_ui(
             .filter(|live| live.cell.as_ref() == Some(&it.key))
         {
             Some(live) => {
+                let map = canvas::CellMap::new(it.own, painter.ctx().pixels_per_point(), &shown);
+                memory.live_preview.paint(painter, it.own, &map, view, live);
                 dashed_cell(painter, it.own, "");
                 let fraction = live.step as f32 / live.steps.max(1) as f32;
                 let text = format!("step {} of {}", live.step, live.steps);
-                progress(painter, it.own, fraction, &text);
+                // Out of the picture's way, where there is one.
+                let at = match live.preview {
+                    Some(_) => it.own.with_min_y(it.own.bottom() - 44.0),
+                    None => it.own,
+                };
+                progress(painter, at, fraction, &text);
             }
             None if view.live.is_some() => dashed_cell(painter, it.own, "waiting"),
             None => dashed_cell(painter, it.own, memory.missing_words(view, &it.key)),
@@ -244,11 +251,12 @@ fn progress(painter: &egui::Painter, rect: Rect, fraction: f32, text: &str) {
         vec2(bar.width() * fraction.clamp(0.0, 1.0), bar.height()),
     );
     painter.rect_filled(done, 2.0, theme::ACCENT);
-    painter.text(
+    theme::outlined_text(
+        painter,
         rect.center(),
         Align2::CENTER_BOTTOM,
         text,
-        FontId::proportional(12.0),
-        theme::ON_SURROUND,
+        12.0,
+        Color32::WHITE,
     );
 }

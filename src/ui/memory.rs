@@ -74,6 +74,8 @@ pub struct UiMemory {
     pub drawing: Option<(CellKey, [f64; 2])>,
     seen: BTreeSet<CellKey>,
     visible: Vec<CellKey>,
+    /// The picture of the cell that is being made.
+    pub live_preview: super::live_preview::LivePreview,
     /// What the mask lab keeps.
     pub lab: super::mask_lab::LabMemory,
     request_seen: Option<u64>,

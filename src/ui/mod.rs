@@ -18,6 +18,7 @@ mod grid_layout;
 pub mod help;
 mod inbox_page;
 mod keys;
+mod live_preview;
 mod marking;
 pub mod mask_lab;
 mod memory;

@@ -83,6 +83,7 @@ pub fn document() -> RunDocument {
             inference_mask: hash::sha256(&png(3)),
         },
         gates_overridden: Vec::new(),
+        weights_warnings: Vec::new(),
     }
 }
 
@@ -146,6 +147,8 @@ pub fn write_cell(dir: &Path, plan: &Run, key: &CellKey, index: usize, device: &
         matmul: MatmulPath::Exact,
         inputs_sha256: hash::of_cell_inputs(plan, key).unwrap(),
         finished_at: "2026-11-21T09:30:00Z".to_owned(),
+        peak_memory_bytes: None,
+        accelerations: Vec::new(),
     };
     std::fs::write(dir.join(files::composite(&name)), &picture).unwrap();
     std::fs::write(dir.join(files::fill(&name)), &picture).unwrap();

@@ -159,6 +159,25 @@ fn a_cell_that_fails_is_recorded_and_the_exit_code_says_so() {
     std::fs::write(folder.join(&q8), &bytes[..bytes.len() / 2]).unwrap();
     let mut args = quick("partly");
     args.extend(["--models".to_owned(), folder.display().to_string()]);
+    // What can be seen beforehand is refused as a whole, and named.
+    let error = place.fails(&words(&args), 1);
+    assert!(
+        error.contains("truncated") && error.contains(&q8),
+        "{error}"
+    );
+    assert!(!place.path("runs").exists());
+    let mut dry = args.clone();
+    dry.push("--dry-run".to_owned());
+    let printed = place.ok(&words(&dry));
+    assert!(
+        printed.contains("would be refused: ") && printed.contains("truncated"),
+        "{printed}"
+    );
+    // Values that are no numbers cannot be seen in headers: the file ends in them.
+    let mut broken = bytes.clone();
+    let end = broken.len();
+    broken[end - 2048..].fill(0xff);
+    std::fs::write(folder.join(&q8), &broken).unwrap();
     let error = place.fails(&words(&args), 3);
     assert!(error.contains("Q8_0_gs2  failed:"), "{error}");
     let shown = show(&place, "partly");
@@ -170,10 +189,52 @@ fn a_cell_that_fails_is_recorded_and_the_exit_code_says_so() {
         .collect();
     assert_eq!(failed.len(), 3);
     assert!(
-        failed[0]["error"].as_str().unwrap().contains("truncated"),
+        failed[0]["error"].as_str().unwrap().contains("not finite"),
         "{}",
         failed[0]
     );
+}
+
+#[test]
+fn memory_is_planned_before_anything_is_loaded() {
+    let place = Place::new();
+    let mut args = quick("planned");
+    args.push("--dry-run".to_owned());
+    let printed = place.ok(&words(&args));
+    for part in [
+        "memory:",
+        "embedding the prompts: ",
+        "Q4_0 denoising: ",
+        "Q8_0 decoding the picture: ",
+        " GB are free",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    args.extend(["--memory-gb".to_owned(), "0.001".to_owned()]);
+    let printed = place.ok(&words(&args));
+    assert!(
+        printed.contains("would be refused: Q4_0: out of memory"),
+        "{printed}"
+    );
+    args.retain(|arg| arg != "--dry-run");
+    let error = place.fails(&words(&args), 1);
+    for part in [
+        "Q4_0",
+        "Q8_0",
+        " needs ",
+        "1.0 MB are free",
+        "another device",
+    ] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert!(!place.path("runs").exists());
+    // A run tells it too.
+    let mut args = quick("planned");
+    args.extend(["--max-cells".to_owned(), "1".to_owned()]);
+    let output = place.call(&words(&args));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("memory: Q4_0 denoising: "), "{told}");
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
@@ -353,6 +414,7 @@ fn help_names_every_subcommand_and_the_exit_codes() {
         "check",
         "mask",
         "list",
+        "models",
         "pull",
         "push",
         "doctor",
@@ -362,4 +424,35 @@ fn help_names_every_subcommand_and_the_exit_codes() {
         assert!(help.contains(word), "{word}");
     }
     assert!(place.ok(&["--version"]).starts_with("fill-audit "));
+}
+
+#[test]
+fn the_doctor_names_this_machines_accelerations_and_measures_them() {
+    let place = Place::new();
+    // Without a bucket it fails in the end, but says what it can.
+    let output = place.call(&["doctor"]);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    for part in [
+        "ok       cpu ",
+        "there        integer kernels: ",
+        "absent       flash attention: ",
+        "ok       weights      bundle: ",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    let models = crate::models();
+    let mut args = vec!["doctor", "--measure", "--models", models.to_str().unwrap()];
+    args.extend("--quant Q8_0 --size 32 --repeats 2".split(' '));
+    let printed = place.ok(&args);
+    for part in [
+        "measured: one step at 32 x 32 px with Q8_0",
+        "median of 2",
+        "weights dequantized at load: ",
+        "integer kernels: ",
+        "times as fast; largest difference",
+    ] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
+    let error = place.fails(&["doctor", "--measure", "--size", "33"], 1);
+    assert!(error.contains("multiple of 16"), "{error}");
 }

@@ -95,6 +95,52 @@ fn a_cancelled_run_keeps_what_is_finished_and_is_resumed() {
 }
 
 #[test]
+fn the_cell_under_way_shows_what_it_looks_like_so_far() {
+    let desk = Desk::new();
+    let mut harness = desk.rendered(vec2(1280.0, 800.0));
+    fill_form(&mut harness, &desk);
+    let mut form = harness.state().state().compose.clone();
+    form.steps = "200".to_owned();
+    harness.state_mut().send(Msg::SetCompose(Box::new(form)));
+    harness.state_mut().send(Msg::Command(Command::StartRun));
+    // The painter's previews grow lighter step by step: at half of them, mid-grey.
+    step_until(&mut harness, "a preview is there", |harness| {
+        let view = harness.state().state().run.as_ref();
+        let live = view.and_then(|view| view.live.as_ref());
+        live.is_some_and(|live| live.preview.is_some() && live.step > 100)
+    });
+    let preview = view(&harness)
+        .live
+        .as_ref()
+        .and_then(|live| live.preview.clone());
+    let preview = preview.expect("a preview");
+    let document = view(&harness).run.document().expect("our own run");
+    let (width, height) = document.inference_size_px;
+    assert_eq!(preview.dimensions(), (width / 8, height / 8));
+    let key = view(&harness)
+        .live
+        .as_ref()
+        .and_then(|live| live.cell.clone());
+    let name = view(&harness).run.cell_name(&key.expect("a cell"));
+    let cell = harness
+        .get_by_label_contains(&format!("{name}, missing"))
+        .rect();
+    let picture = harness.render().expect("rendered");
+    keep_picture(&mut harness, "preview_1280");
+    // Off the middle, where the bar of progress and its text are.
+    let at = cell.center() + vec2(0.0, -cell.height() * 0.12);
+    let pixel = picture.get_pixel(at.x as u32, at.y as u32).0;
+    assert!(
+        pixel[0] > 90 && pixel[0] == pixel[1] && pixel[1] == pixel[2],
+        "{pixel:?} of {cell:?}"
+    );
+    harness.state_mut().send(Msg::Command(Command::CancelRun));
+    step_until(&mut harness, "the run has stopped", |harness| {
+        view(harness).live.is_none()
+    });
+}
+
+#[test]
 fn a_form_that_cannot_be_run_names_its_fields() {
     let desk = Desk::new();
     let mut harness = desk.plain();

@@ -106,6 +106,7 @@ impl Desk {
             engines: Arc::new(|_, _, _| {
                 let mut painter = PaintedEngine::default();
                 painter.step = Duration::from_millis(2);
+                painter.has_previews = true;
                 Ok(Box::new(painter))
             }),
             ..Services::default()

@@ -89,6 +89,7 @@ pub(crate) fn run() -> Run {
             inference_mask: sha('d'),
         },
         gates_overridden: Vec::new(),
+        weights_warnings: Vec::new(),
     };
     Run::new(document, Vec::new()).unwrap()
 }
@@ -111,6 +112,8 @@ pub(crate) fn done(key: &CellKey, wall_secs: f64) -> CellState {
         matmul: MatmulPath::Exact,
         inputs_sha256: sha('0'),
         finished_at: "2026-11-21T09:30:00Z".to_owned(),
+        peak_memory_bytes: None,
+        accelerations: Vec::new(),
     };
     CellState::Done(Box::new(DoneCell {
         timing,

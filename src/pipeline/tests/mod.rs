@@ -5,6 +5,7 @@
 mod files;
 mod fills;
 mod gguf_writer;
+mod t5;
 
 use super::{
     ComputeDevice, Conditioning, Draws, FillEvent, FillInputs, FillParams, FillPipeline,

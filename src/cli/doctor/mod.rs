@@ -1,4 +1,8 @@
-//! `fill-audit doctor`: what stands between this machine and the bucket, one line each with its remedy.
+//! `fill-audit doctor`: what this machine computes with, and what stands between it and the bucket, one
+//! line each with its remedy.
+
+mod machine;
+mod measure;
 
 use std::io::Write as _;
 
@@ -6,12 +10,15 @@ use super::bucket::{self, BucketArgs};
 use crate::storage::doctor::{Verdict, examine};
 use crate::storage::gcs::{Environment, Limits};
 
-/// Check credentials, bucket, permissions and clock
+/// Check devices and weights, then credentials, bucket, permissions and clock
 #[derive(Debug, Clone, clap::Args)]
 pub struct DoctorArgs {
     /// The bucket
     #[command(flatten)]
     pub bucket: BucketArgs,
+    /// What is measured
+    #[command(flatten)]
+    pub measure: measure::MeasureArgs,
 }
 
 /// Runs the command.
@@ -19,6 +26,10 @@ pub struct DoctorArgs {
 /// # Errors
 /// A settings file that cannot be used, or that a check failed.
 pub fn run(args: DoctorArgs) -> anyhow::Result<()> {
+    if args.measure.measure {
+        return measure::run(&args.measure, &mut std::io::stdout().lock());
+    }
+    machine::write_machine(&mut std::io::stdout().lock())?;
     bucket::runtime()?.block_on(async move {
         let config = args.bucket.config()?;
         let checks = examine(&config, &Environment::from_process(), Limits::default()).await;
