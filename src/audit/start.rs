@@ -146,7 +146,7 @@ pub fn start(
     if let Some(folder) = existing(request, &document)? {
         return own(folder, true);
     }
-    let staged = stage(&request.runs_dir, &document.run_id)?;
+    let (staged, lock) = stage(&request.runs_dir, &document.run_id)?;
     let write = |name: &str, bytes: &[u8]| {
         let path = staged.join(name);
         atomic::write(&path, bytes)
@@ -170,7 +170,12 @@ pub fn start(
             source,
         )
     })?;
-    own(folder, false)
+    // The lock is on the file, wherever its folder is now.
+    Ok(OwnedRun {
+        folder,
+        is_continued: false,
+        _lock: lock,
+    })
 }
 
 /// Goes on with a run, whoever started it.
@@ -210,7 +215,7 @@ pub fn extend(
     request::check_plan(&given, &request.prompts)?;
     let inputs = SessionInputs::of_run(folder, document)?;
     let subject = inputs::read_subject(folder, &inputs)?;
-    check_gates(
+    let overridden = check_gates(
         &given,
         &inputs,
         subject.as_ref().map(|subject| &subject.mask),
@@ -218,6 +223,7 @@ pub fn extend(
     )?;
 
     let mut extension = extension_of(&run, document, request);
+    extension.gates_overridden = overridden;
     extension.created_at = context.timestamp();
     let added_before = run
         .extensions
@@ -303,6 +309,7 @@ pub fn extension_of(
         new_prompts,
         new_files: Vec::new(),
         weights_warnings: Vec::new(),
+        gates_overridden: Vec::new(),
     }
 }
 
@@ -488,21 +495,28 @@ fn free_id(runs_dir: &Path, now: jiff::Timestamp) -> Result<RunId, AuditError> {
         })
 }
 
-/// An empty folder beside the runs, under a name that no reader takes for a run.
-fn stage(runs_dir: &Path, run_id: &RunId) -> Result<PathBuf, AuditError> {
-    std::fs::create_dir_all(runs_dir).map_err(|source| {
-        AuditError::file("the folder of runs cannot be made", runs_dir, source)
-    })?;
-    // What a killed process left has the same name only if it was this very run.
+/// An empty folder beside the runs, under a name that no reader takes for a run, and the lock on it: whoever
+/// starts a run of the same name at the same time is told so.
+fn stage(runs_dir: &Path, run_id: &RunId) -> Result<(PathBuf, RunLock), AuditError> {
     let staged = runs_dir.join(format!("{UNFINISHED}{run_id}"));
-    if staged.exists() {
-        std::fs::remove_dir_all(&staged).map_err(|source| {
-            AuditError::file("a half-made run cannot be removed", &staged, source)
-        })?;
-    }
-    std::fs::create_dir(&staged)
+    std::fs::create_dir_all(&staged)
         .map_err(|source| AuditError::file("the run's folder cannot be made", &staged, source))?;
-    Ok(staged)
+    let lock = RunLock::take(&staged)?;
+    // What a killed process left; nobody else writes here while the lock is held.
+    let left = |source| AuditError::file("a half-made run cannot be removed", &staged, source);
+    for entry in std::fs::read_dir(&staged).map_err(left)? {
+        let path = entry.map_err(left)?.path();
+        if path.file_name().is_some_and(|name| name == super::lock::FILE) {
+            continue;
+        }
+        let removed = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else {
+            std::fs::remove_file(&path)
+        };
+        removed.map_err(left)?;
+    }
+    Ok((staged, lock))
 }
 
 /// What cell names of a plan leave out, before there is a run.

@@ -220,6 +220,9 @@ pub struct ExtensionDocument {
     /// What was odd about them when they were checked.
     #[serde(default)]
     pub weights_warnings: Vec<String>,
+    /// Why quality gates of the mask were overridden, if they were.
+    #[serde(default)]
+    pub gates_overridden: Vec<String>,
 }
 
 /// Where a cell was made.

@@ -217,7 +217,8 @@ fn inputs(text: &mut String, run: &Run, document: &RunDocument) {
             );
         }
     }
-    for gate in &document.gates_overridden {
+    let of_sweeps = run.extensions.iter().flat_map(|one| &one.gates_overridden);
+    for gate in document.gates_overridden.iter().chain(of_sweeps) {
         let _ = writeln!(text, "- **Mask gate overridden**: {}", one_line(gate));
     }
 }
