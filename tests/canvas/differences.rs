@@ -118,9 +118,8 @@ fn greys_and_hues_across_the_circle_have_their_delta_e() {
     };
     let colour = |x: u32, y: u32, is_second: bool| {
         let [r, g, b] = match (y, is_second) {
-            (0, false) => wheel(x, 0),
+            (0 | 1, false) => wheel(x, 0),
             (0, true) => wheel(x, 180),
-            (1, false) => wheel(x, 0),
             (1, true) => wheel(x, 178),
             (_, false) => [(x * 7) as u8; 3],
             (_, true) => [(x * 7) as u8, (x * 7) as u8, (x * 7 + 3) as u8],

@@ -2,13 +2,11 @@
 //! and on grass.
 
 use eframe::egui::{Rect, pos2, vec2};
+use fill_audit::imaging::difference::luma;
 use fill_audit::ui::canvas::{CellMap, DistanceField, FieldId, Overlay, RawMask, View};
 use std::collections::BTreeMap;
 
-use super::{
-    formulas::{luma, unit},
-    page::{Picture, drawn, one_cell, page},
-};
+use super::page::{Picture, drawn, one_cell, page};
 
 const FIELD: FieldId = FieldId(11);
 const WHITE: [u8; 3] = [255; 3];
@@ -79,7 +77,7 @@ fn columns_on(ground: [u8; 3]) -> Vec<BTreeMap<[u8; 3], usize>> {
 }
 
 fn lightness([r, g, b]: [u8; 3]) -> f64 {
-    luma(unit([r, g, b, 255]))
+    f64::from(luma(image::Rgb([r, g, b]))) / 255.0
 }
 
 /// The columns of screen pixels of these columns of the field.
