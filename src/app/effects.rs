@@ -248,10 +248,7 @@ impl Performer {
             Effect::ReadJournals(dir) => self.journal.watch(dir),
             Effect::ReadForApproval { dir, cell, path } => {
                 spawn(&outbox.clone(), "read the settings", move || {
-                    outbox.send(
-                        read_for_approval(dir, cell, path)
-                            .unwrap_or_else(|problem| Event::Problem(problem)),
-                    );
+                    outbox.send(read_for_approval(dir, cell, path).unwrap_or_else(Event::Problem));
                 });
             }
             Effect::WriteApproval { dir, path, staged } => {

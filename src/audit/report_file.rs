@@ -160,15 +160,10 @@ fn with_review(report: &str, section: &str) -> String {
         }
         at += line.len();
     }
-    let (from, end) = match (from, end) {
-        (Some(from), end) => (from, end.unwrap_or(report.len())),
-        (None, _) => {
-            let place = report
-                .find(&format!("\n## {}", markdown::RECOMMENDED))
-                .map_or(report.len(), |at| at + 1);
-            (place, place)
-        }
-    };
+    let place = report
+        .find(&format!("\n## {}", markdown::RECOMMENDED))
+        .map_or(report.len(), |at| at + 1);
+    let (from, end) = from.map_or((place, place), |from| (from, end.unwrap_or(report.len())));
     let (before, after) = (&report[..from], &report[end..]);
     let gap = if before.is_empty() || before.ends_with("\n\n") {
         ""

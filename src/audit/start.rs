@@ -506,7 +506,10 @@ fn stage(runs_dir: &Path, run_id: &RunId) -> Result<(PathBuf, RunLock), AuditErr
     let left = |source| AuditError::file("a half-made run cannot be removed", &staged, source);
     for entry in std::fs::read_dir(&staged).map_err(left)? {
         let path = entry.map_err(left)?.path();
-        if path.file_name().is_some_and(|name| name == super::lock::FILE) {
+        if path
+            .file_name()
+            .is_some_and(|name| name == super::lock::FILE)
+        {
             continue;
         }
         let removed = if path.is_dir() {

@@ -236,16 +236,13 @@ pub fn on_written(
     };
     let action = staged.action(&path.display().to_string());
     let source = &mut *state.source;
-    let event = match open {
-        Some(view) => {
-            view.approving = None;
-            view.judging.act(source, action)
-        }
+    let event = if let Some(view) = open {
+        view.approving = None;
+        view.judging.act(source, action)
+    } else {
         // Another run is open by now: the event belongs to the one that was approved all the same.
-        None => {
-            let reviewer = ReviewerId::from_name(&state.settings.reviewer);
-            Judging::new(reviewer, state.settings.failure_types.clone()).act(source, action)
-        }
+        let reviewer = ReviewerId::from_name(&state.settings.reviewer);
+        Judging::new(reviewer, state.settings.failure_types.clone()).act(source, action)
     };
     state.toast(sentence, false);
     vec![Effect::AppendEvents {

@@ -159,11 +159,11 @@ impl UiMemory {
     /// Hands on a note whose field went away while it was typed: its page was left.
     pub fn keep_hidden_note(&mut self, out: &mut Vec<Msg>) {
         if let Some(note) = &mut self.note {
-            if !note.is_drawn {
+            if note.is_drawn {
+                note.is_drawn = false;
+            } else {
                 out.extend(note.take_message());
                 self.note = None;
-            } else {
-                note.is_drawn = false;
             }
         }
     }
