@@ -1,6 +1,10 @@
 //! The real program in a real window under Xvfb, by keys alone: reject two, pass two, compare blind,
 //! approve with overrides, and find the settings file.
 
+use fill_audit::audit::journal::read_all;
+use fill_audit::audit::run_folder::{self, Verification};
+use fill_audit::model::approved::disagreements;
+use fill_audit::model::review::ReviewState;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -234,5 +238,14 @@ fn keys_alone_reject_pass_compare_blind_and_approve() {
     wait_until("the approval is in the journal", || {
         desk.journal().contains("Approved")
     });
+    // The file says what the run says, and the journal recorded these very bytes.
+    let run = run_folder::open(&desk.run, Verification::Full).expect("the run");
+    assert_eq!(disagreements(&settings, &run), Vec::<String>::new());
+    let digits = fill_audit::audit::hash::sha256(text.as_bytes());
+    assert!(desk.journal().contains(&digits), "{digits}");
+    let review = ReviewState::replay(read_all(&desk.run).expect("journals").events);
+    let approval = review.approvals().last().expect("an approval");
+    assert_eq!(settings.approval.cell, run.cell_name(&approval.cell));
+    assert!(settings.approval.cells_seen >= 4, "{text}");
     drop(window);
 }

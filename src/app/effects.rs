@@ -177,7 +177,9 @@ impl Performer {
                         FolderFor::Lab => "Open a session in the mask lab",
                         FolderFor::LabSession => "Where to save the session",
                     };
-                    if let Some(dir) = dialogs.pick_folder(title) {
+                    if let Some(problem) = dialogs.problem() {
+                        outbox.send(Event::Problem(problem));
+                    } else if let Some(dir) = dialogs.pick_folder(title) {
                         outbox.send(Event::FolderChosen(purpose, dir));
                     }
                 });
@@ -213,7 +215,9 @@ impl Performer {
             Effect::Lab(LabEffect::ChooseMask) => {
                 let dialogs = Arc::clone(&self.services.dialogs);
                 spawn(&outbox.clone(), "ask for a mask", move || {
-                    if let Some(path) = dialogs.pick_picture("A mask's file") {
+                    if let Some(problem) = dialogs.problem() {
+                        outbox.send(Event::Problem(problem));
+                    } else if let Some(path) = dialogs.pick_picture("A mask's file") {
                         outbox.send(Event::Lab(LabEvent::MaskChosen(path)));
                     }
                 });

@@ -192,6 +192,9 @@ fn dilation_ui(ui: &mut egui::Ui, view: &RunView, can_rerun: bool, out: &mut Vec
     }
 }
 
+/// How long a message stays that tells of no failure, in seconds.
+const SUCCESS_SECS: f64 = 8.0;
+
 /// Messages above the status bar; those about something lost or failed stay until they are closed.
 pub fn toasts_ui(ctx: &egui::Context, state: &AppState, out: &mut Vec<Msg>) {
     if state.toasts.is_empty() {
@@ -201,7 +204,17 @@ pub fn toasts_ui(ctx: &egui::Context, state: &AppState, out: &mut Vec<Msg>) {
         .anchor(egui::Align2::RIGHT_BOTTOM, [-12.0, -34.0])
         .order(egui::Order::Foreground)
         .show(ctx, |ui| {
+            let now = ui.input(|input| input.time);
             for toast in &state.toasts {
+                if !toast.is_error {
+                    // What went well need not be closed by hand.
+                    let id = egui::Id::unique(("message", toast.id));
+                    let since: f64 = ui.data_mut(|data| *data.get_temp_mut_or(id, now));
+                    if now - since > SUCCESS_SECS {
+                        out.push(Msg::CloseToast(toast.id));
+                    }
+                    ui.ctx().request_repaint_after_secs(1.0);
+                }
                 let stroke = egui::Stroke::new(
                     1.0,
                     if toast.is_error {
