@@ -496,7 +496,11 @@ fn a_file_that_says_otherwise_than_its_run_is_found_out() {
             "inference.prompt is",
         ),
         ("seed = 42", "", "inference.seed is not in the file but 42"),
-        ("wall_secs = ", "wall_secs = 9", "approval.wall_secs is 9"),
+        (
+            "gpu = \"NVIDIA L4 (sm_89)\"",
+            "gpu = \"NVIDIA L4 (sm_90)\"",
+            "approval.gpu is NVIDIA L4 (sm_90)",
+        ),
     ];
     for (from, to, expected) in edits {
         let text = staged.text().replace(from.trim_end(), to.trim_end());
