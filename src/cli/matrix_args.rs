@@ -93,17 +93,14 @@ impl AxisDefaults {
     /// # Errors
     /// If the recipe's dilation is out of range.
     pub fn audit(recipe: &MaskRecipe) -> anyhow::Result<Self> {
-        let guidances = [2.0, 4.0, 10.0, 20.0, 30.0];
+        let matrix = Matrix::audit(RadiusPx::new(f64::from(recipe.dilate_px))?);
         Ok(Self {
-            quants: Quant::audited(),
-            guidances: guidances
-                .into_iter()
-                .map(Guidance::new)
-                .collect::<Result<_, _>>()?,
-            steps: vec![Steps::PRODUCTION],
-            seeds: vec![42],
+            quants: matrix.quants,
+            guidances: matrix.guidances,
+            steps: matrix.steps,
+            seeds: matrix.seeds,
             prompts: vec![prompt::PRODUCTION.to_owned()],
-            dilations: vec![RadiusPx::new(f64::from(recipe.dilate_px))?],
+            dilations: matrix.dilations,
         })
     }
 }

@@ -3,11 +3,11 @@
 use super::run_folder_of;
 use crate::audit::estimate::duration;
 use crate::audit::run_folder::{self, Verification};
-use crate::model::cell::{Baseline, CellKey, RadiusPx};
+use crate::model::cell::{Baseline, CellKey};
 use crate::model::ids::SessionId;
 use crate::model::matrix::Axis;
-use crate::model::run::{CellDocument, CellState, Environment, Run};
-use serde::Serialize;
+use crate::model::run::{CellState, Environment, Run};
+use crate::report::json::{ShownRun, error_of};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -22,39 +22,6 @@ pub struct ShowArgs {
     /// Print JSON; what is unknown is null.
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Serialize)]
-struct ShownRun<'a> {
-    run_id: &'a str,
-    session: Option<&'a str>,
-    environment: Option<&'a Environment>,
-    warnings: &'a [String],
-    cells: Vec<ShownCell<'a>>,
-}
-
-#[derive(Serialize)]
-struct ShownCell<'a> {
-    key: ShownKey<'a>,
-    file: String,
-    state: &'static str,
-    wall_secs: Option<f64>,
-    gpu_millis: Option<f64>,
-    decode_secs: Option<f64>,
-    peak_memory_bytes: Option<u64>,
-    error: Option<&'a str>,
-    /// `exact` for production's settings, `other_steps` for what stands in for them.
-    baseline: Option<&'static str>,
-}
-
-#[derive(Serialize)]
-struct ShownKey<'a> {
-    quant: &'a str,
-    guidance: f64,
-    steps: u32,
-    seed: Option<u64>,
-    prompt: Option<&'a str>,
-    dilate_px: Option<f64>,
 }
 
 /// Runs the command.
@@ -72,59 +39,8 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<()> {
     }
 }
 
-fn document_of(state: &CellState) -> Option<&CellDocument> {
-    match state {
-        CellState::Done(done) => done.document.as_ref(),
-        CellState::Failed { document, .. } => document.as_deref(),
-        CellState::Missing | CellState::Unreadable { .. } => None,
-    }
-}
-
-fn error_of(state: &CellState) -> Option<&str> {
-    match state {
-        CellState::Failed { error, .. } => Some(error),
-        CellState::Unreadable { reason } => Some(reason),
-        CellState::Missing | CellState::Done(_) => None,
-    }
-}
-
 fn print_json(run: &Run, out: &mut dyn Write) -> anyhow::Result<()> {
-    let cells = run
-        .cells
-        .iter()
-        .map(|(key, state)| {
-            let timing = run.timing_of(key);
-            ShownCell {
-                key: ShownKey {
-                    quant: key.quant.as_str(),
-                    guidance: key.guidance.value(),
-                    steps: key.steps.value(),
-                    seed: key.seed,
-                    prompt: run.prompt_of(key),
-                    dilate_px: key.dilate_px.map(RadiusPx::value),
-                },
-                file: run.picture_file(key),
-                state: state.word(),
-                wall_secs: timing.and_then(|timing| timing.wall_secs),
-                gpu_millis: timing.and_then(|timing| timing.gpu_millis),
-                decode_secs: timing.and_then(|timing| timing.decode_secs),
-                peak_memory_bytes: document_of(state).and_then(|d| d.peak_memory_bytes),
-                error: error_of(state),
-                baseline: run.baseline(key).map(|baseline| match baseline {
-                    Baseline::Exact => "exact",
-                    Baseline::OtherSteps => "other_steps",
-                }),
-            }
-        })
-        .collect();
-    let shown = ShownRun {
-        run_id: run.run_id.as_str(),
-        session: run.session.as_ref().map(SessionId::as_str),
-        environment: run.environment.as_ref(),
-        warnings: &run.warnings,
-        cells,
-    };
-    serde_json::to_writer_pretty(&mut *out, &shown)?;
+    serde_json::to_writer_pretty(&mut *out, &ShownRun::of(run))?;
     writeln!(out)?;
     Ok(())
 }

@@ -209,6 +209,13 @@ decimal!(
     "a radius must be a number of pixels from 0 to 256"
 );
 
+impl Guidance {
+    /// The five guidance scales of the audit's matrix.
+    pub fn audited() -> Vec<Self> {
+        [2.0, 4.0, 10.0, 20.0, 30.0].map(Self).to_vec()
+    }
+}
+
 /// A number of denoising steps, 1 to 1000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]

@@ -159,6 +159,18 @@ fn check_axis<T: PartialEq + ToString>(
 }
 
 impl Matrix {
+    /// The audit's matrix: three quants, five guidances, 28 steps, seed 42, one prompt, one dilation.
+    pub fn audit(dilate_px: RadiusPx) -> Self {
+        Self {
+            quants: Quant::audited(),
+            guidances: Guidance::audited(),
+            steps: vec![Steps::PRODUCTION],
+            seeds: vec![42],
+            prompts: vec![0],
+            dilations: vec![dilate_px],
+        }
+    }
+
     /// Checks that each axis has a value, none twice, and that the product is at most [`MAX_CELLS`].
     ///
     /// # Errors
@@ -227,16 +239,7 @@ mod tests {
     use super::*;
 
     fn matrix() -> Matrix {
-        Matrix {
-            quants: Quant::audited(),
-            guidances: [2.0, 4.0, 10.0, 20.0, 30.0]
-                .map(|g| Guidance::new(g).unwrap())
-                .to_vec(),
-            steps: vec![Steps::PRODUCTION],
-            seeds: vec![42],
-            prompts: vec![0],
-            dilations: vec![RadiusPx::new(10.0).unwrap()],
-        }
+        Matrix::audit(RadiusPx::new(10.0).unwrap())
     }
 
     #[test]
