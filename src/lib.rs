@@ -10,13 +10,15 @@
 //! | [`report`] | run and review to Markdown and back | `model`, `imaging` |
 //! | [`pipeline`] | FLUX Fill on candle | `model`, `imaging` |
 //! | [`audit`] | runs a matrix and records it | `pipeline`, `model`, `imaging`, `storage`, `report` |
+//! | [`remote`] | the HTTP worker around `audit` | `audit` and below |
 //! | [`state`] | what the window shows; `update` | `model`, `imaging` |
 //! | [`ui`] | draws | `state`, `model`, `imaging` |
 //! | [`app`] | runs `update`, performs effects | all but `cli` |
 //! | [`cli`] | subcommands | all |
 //!
 //! `tests/import_rules.rs` holds this table against the sources. candle is named only in
-//! [`pipeline`], egui only in [`app`] and [`ui`] (and where [`cli`] starts the window).
+//! [`pipeline`], egui only in [`app`] and [`ui`] (and where [`cli`] starts the window), axum only in
+//! [`remote`].
 //!
 //! # How failures travel
 //!
@@ -30,6 +32,7 @@ pub mod cli;
 pub mod imaging;
 pub mod model;
 pub mod pipeline;
+pub mod remote;
 pub mod report;
 pub mod state;
 pub mod storage;

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 /// Each module with those that it may name; `cli` may name all, and `app` all but `cli`.
 fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
     let all = [
-        "app", "audit", "cli", "imaging", "model", "pipeline", "report", "state", "storage", "ui",
+        "app", "audit", "cli", "imaging", "model", "pipeline", "remote", "report", "state",
+        "storage", "ui",
     ];
     BTreeMap::from([
         ("model", vec![]),
@@ -17,6 +18,10 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
         (
             "audit",
             vec!["pipeline", "model", "imaging", "storage", "report"],
+        ),
+        (
+            "remote",
+            vec!["audit", "pipeline", "model", "imaging", "storage", "report"],
         ),
         ("state", vec!["model", "imaging"]),
         ("ui", vec!["state", "model", "imaging"]),
@@ -29,7 +34,7 @@ fn allowed() -> BTreeMap<&'static str, Vec<&'static str>> {
 }
 
 /// Crates that are named in some places only: the crate as it is written in code, and where it may be.
-const CRATES: [(&str, &[&str]); 10] = [
+const CRATES: [(&str, &[&str]); 13] = [
     ("candle_core", &["pipeline/"]),
     ("candle_nn", &["pipeline/"]),
     ("candle_transformers", &["pipeline/"]),
@@ -38,6 +43,9 @@ const CRATES: [(&str, &[&str]); 10] = [
     ("egui", &["app/", "ui/", "cli/view.rs"]),
     ("eframe", &["app/", "ui/", "cli/view.rs"]),
     ("reqwest", &["storage/gcs"]),
+    ("axum", &["remote/"]),
+    ("hyper", &["remote/"]),
+    ("hyper_util", &["remote/"]),
     ("google_cloud_storage", &["storage/gcs"]),
     ("google_cloud_auth", &["storage/gcs"]),
 ];

@@ -5,7 +5,7 @@ use crate::model::document;
 use crate::model::run::{Run, WeightsFile};
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
-use std::io::Read as _;
+use std::io::Read;
 use std::path::Path;
 
 fn hex(digest: &[u8]) -> String {
@@ -27,7 +27,14 @@ pub fn sha256(bytes: &[u8]) -> String {
 /// # Errors
 /// What the file system says.
 pub fn sha256_file(path: &Path) -> std::io::Result<String> {
-    let mut file = std::fs::File::open(path)?;
+    sha256_of(&mut std::fs::File::open(path)?)
+}
+
+/// 64 hexadecimal digits of all that is read, in pieces.
+///
+/// # Errors
+/// What the file system says.
+pub fn sha256_of(file: &mut dyn Read) -> std::io::Result<String> {
     let mut hasher = Sha256::new();
     let mut piece = vec![0; 1 << 20];
     loop {

@@ -16,6 +16,7 @@ pub mod pull;
 pub mod push;
 pub mod report;
 pub mod run;
+pub mod serve;
 pub mod show;
 pub mod uploading;
 pub mod view;
@@ -99,6 +100,8 @@ pub enum Command {
     Pull(Box<pull::PullArgs>),
     /// Send a run, its review and its settings to the bucket; run again to resume.
     Push(Box<push::PushArgs>),
+    /// Run audits that are asked for over HTTP, on this machine's GPU.
+    Serve(serve::ServeArgs),
     /// Check devices, weights, credentials, bucket, permissions and clock; measure accelerations.
     Doctor(Box<doctor::DoctorArgs>),
 }
@@ -121,6 +124,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::List(args) => list::run(*args),
         Command::Pull(args) => pull::run(*args),
         Command::Push(args) => push::run(*args),
+        Command::Serve(args) => serve::run(&args).map(|()| EXIT_OK),
         Command::Doctor(args) => doctor::run(*args).map(|()| EXIT_OK),
     }
 }

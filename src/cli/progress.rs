@@ -155,8 +155,9 @@ pub fn cancel_flag() -> Arc<AtomicBool> {
     flag
 }
 
+/// Waits for Ctrl-C or a polite kill; `false` if they cannot be heard.
 #[cfg(unix)]
-async fn next_signal() -> bool {
+pub(super) async fn next_signal() -> bool {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) = (
         signal(SignalKind::interrupt()),
@@ -170,7 +171,8 @@ async fn next_signal() -> bool {
     }
 }
 
+/// Waits for Ctrl-C; `false` if it cannot be heard.
 #[cfg(not(unix))]
-async fn next_signal() -> bool {
+pub(super) async fn next_signal() -> bool {
     tokio::signal::ctrl_c().await.is_ok()
 }

@@ -1,0 +1,22 @@
+//! The worker over real HTTP on loopback: in this process with an engine that paints, and as the real
+//! binary with the tiny model.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#[path = "worker/api.rs"]
+mod api;
+#[path = "worker/cancel.rs"]
+mod cancel;
+#[path = "worker/limits.rs"]
+mod limits;
+#[path = "worker/process.rs"]
+mod process;
+#[path = "worker/queue.rs"]
+mod queue;
+#[path = "worker/restart.rs"]
+mod restart;
+#[path = "worker/schema.rs"]
+mod schema;
+#[path = "worker/streams.rs"]
+mod streams;
+#[path = "worker/support.rs"]
+mod support;
