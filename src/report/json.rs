@@ -1,7 +1,7 @@
 //! A run as JSON: what `show --json` prints and what the worker answers. What is unknown is null.
 
 use crate::model::cell::{Baseline, CellKey, RadiusPx};
-use crate::model::run::{CellDocument, CellState, Environment, Run};
+use crate::model::run::{CellState, Environment, Run};
 use serde::{Deserialize, Serialize};
 
 /// A run with all of its cells, in their order.
@@ -32,10 +32,6 @@ pub struct ShownCell {
     pub wall_secs: Option<f64>,
     /// GPU milliseconds by its own events.
     pub gpu_millis: Option<f64>,
-    /// Seconds of the decoding alone.
-    pub decode_secs: Option<f64>,
-    /// The most memory that the process held while it was made, in bytes; a GPU's own is not part of it.
-    pub peak_memory_bytes: Option<u64>,
     /// What went wrong.
     pub error: Option<String>,
     /// `exact` for production's settings, `other_steps` for what stands in for them.
@@ -92,8 +88,6 @@ impl ShownCell {
             state: state.word().to_owned(),
             wall_secs: timing.and_then(|timing| timing.wall_secs),
             gpu_millis: timing.and_then(|timing| timing.gpu_millis),
-            decode_secs: timing.and_then(|timing| timing.decode_secs),
-            peak_memory_bytes: document_of(state).and_then(|document| document.peak_memory_bytes),
             error: error_of(state).map(str::to_owned),
             baseline: run.baseline(key).map(|baseline| {
                 match baseline {
@@ -103,14 +97,6 @@ impl ShownCell {
                 .to_owned()
             }),
         }
-    }
-}
-
-fn document_of(state: &CellState) -> Option<&CellDocument> {
-    match state {
-        CellState::Done(done) => done.document.as_ref(),
-        CellState::Failed { document, .. } => document.as_deref(),
-        CellState::Missing | CellState::Unreadable { .. } => None,
     }
 }
 

@@ -218,7 +218,15 @@ fn channels_and_exposure_agree_with_the_formulas() {
                         Channel::Red => [c[0]; 3],
                         Channel::Green => [c[1]; 3],
                         Channel::Blue => [c[2]; 3],
-                        Channel::Luma => [f64::from(luma(image::Rgb(bytes(c)))) / 255.0; 3],
+                        // Of the light itself: what exposure takes beyond white still counts.
+                        Channel::Luma => {
+                            let weight = |i: usize| {
+                                let mut one = [0; 3];
+                                one[i] = 255;
+                                f64::from(luma(image::Rgb(one))) / 255.0
+                            };
+                            [c[0] * weight(0) + c[1] * weight(1) + c[2] * weight(2); 3]
+                        }
                     }))
                 },
             );

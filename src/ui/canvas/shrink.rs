@@ -15,6 +15,13 @@ pub(super) fn shrunk<const CHANNELS: usize>(
     from: [u32; 2],
     to: [u32; 2],
 ) -> Vec<u8> {
+    if CHANNELS == 3 && from[0].is_multiple_of(to[0]) && from[1].is_multiple_of(to[1]) {
+        let side = [from[0] / to[0], from[1] / to[1]];
+        // Above it the sums of whole numbers would not fit.
+        if u64::from(side[0]) * u64::from(side[1]) <= 1 << 16 {
+            return boxed(source, to, side.map(|px| px as usize));
+        }
+    }
     let (columns, rows) = (spans(from[0], to[0]), spans(from[1], to[1]));
     let stride = from[0] as usize * CHANNELS;
     let mut rgba8 = Vec::with_capacity(columns.len() * rows.len() * 4);
@@ -29,6 +36,36 @@ pub(super) fn shrunk<const CHANNELS: usize>(
         }
         for sum in &sums {
             rgba8.extend_from_slice(&averaged::<CHANNELS>(*sum));
+        }
+    }
+    rgba8
+}
+
+/// [`shrunk`] of RGB pixels where every target pixel covers whole source pixels, `side` wide and high: most
+/// pictures, and all in whole numbers.
+fn boxed(source: &[u8], to: [u32; 2], side: [usize; 2]) -> Vec<u8> {
+    let (linear, encoded): (&[u16; 256], &[u8]) = (&LINEAR, &ENCODED);
+    let width = to[0] as usize;
+    let stride = width * side[0] * 3;
+    let count = (side[0] * side[1]) as u32;
+    let mut rgba8 = Vec::with_capacity(width * to[1] as usize * 4);
+    let mut sums = vec![[0_u32; 3]; width];
+    for rows in source.chunks_exact(stride * side[1]) {
+        sums.fill([0; 3]);
+        for row in rows.chunks_exact(stride) {
+            for (sum, pixels) in sums.iter_mut().zip(row.chunks_exact(side[0] * 3)) {
+                let [mut red, mut green, mut blue] = *sum;
+                for pixel in pixels.chunks_exact(3) {
+                    red += u32::from(linear[pixel[0] as usize]);
+                    green += u32::from(linear[pixel[1] as usize]);
+                    blue += u32::from(linear[pixel[2] as usize]);
+                }
+                *sum = [red, green, blue];
+            }
+        }
+        for sum in &sums {
+            let color = |c: u32| encoded[((c + count / 2) / count) as usize];
+            rgba8.extend_from_slice(&[color(sum[0]), color(sum[1]), color(sum[2]), 255]);
         }
     }
     rgba8
@@ -299,14 +336,20 @@ mod tests {
 
     #[test]
     fn pixels_without_alpha_are_pixels_of_full_alpha() {
-        let rgb8 = bytes(47 * 21 * 3);
-        let rgba8: Vec<u8> = rgb8
-            .chunks_exact(3)
-            .flat_map(|p| [p[0], p[1], p[2], 255])
-            .collect();
-        let (from, to) = ([47, 21], [13, 8]);
-        let with_alpha = shrunk::<4>(&rgba8, from, to);
-        assert!(furthest(&shrunk::<3>(&rgb8, from, to), &with_alpha) <= 1);
+        for (from, to) in [
+            ([47, 21], [13, 8]),
+            ([48, 20], [12, 5]),
+            ([48, 21], [16, 3]),
+            ([600, 600], [2, 2]),
+        ] {
+            let rgb8 = bytes(from[0] * from[1] * 3);
+            let rgba8: Vec<u8> = rgb8
+                .chunks_exact(3)
+                .flat_map(|p| [p[0], p[1], p[2], 255])
+                .collect();
+            let with_alpha = shrunk::<4>(&rgba8, from, to);
+            assert!(furthest(&shrunk::<3>(&rgb8, from, to), &with_alpha) <= 1);
+        }
     }
 
     #[test]
