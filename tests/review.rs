@@ -11,3 +11,5 @@ mod exports;
 mod folder;
 #[path = "review/journals.rs"]
 mod journals;
+#[path = "review/window_state.rs"]
+mod window_state;

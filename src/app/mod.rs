@@ -167,12 +167,6 @@ impl eframe::App for FillAuditApp {
             self.apply_all(&ctx);
             ctx.request_repaint();
         }
-        let was_opening = self.state.opening.is_some();
-        self.apply_all(&ctx);
-        if was_opening && self.state.opening.is_none() {
-            // A run that came while this frame was drawn is drawn in it: its pictures are asked for now.
-            ctx.request_discard("a run was opened");
-        }
     }
 
     fn save(&mut self, storage: &mut dyn eframe::Storage) {

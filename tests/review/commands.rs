@@ -1,6 +1,7 @@
 //! `approve` and `check` on a folder.
 
 use super::folder::{Script, at, cell, weights_bytes, who, write, write_cell};
+use super::window_state::bytes_of_the_window;
 use fill_audit::audit::approval::{self, ApprovalError};
 use fill_audit::audit::journal::{Journal, Sink as _, read_all};
 use fill_audit::cli::approve::{self, ApproveArgs, Surroundings};
@@ -163,29 +164,9 @@ fn the_command_writes_the_bytes_that_the_window_stages() {
     let place = Place::reviewed();
     place.approve(&place.args()).0.unwrap();
     let written = std::fs::read_to_string(place.out()).unwrap();
-    // The state as a window has it: without the approval that was recorded since.
-    let events = read_all(&place.run_dir()).unwrap().events;
-    let before = events
-        .into_iter()
-        .filter(|event| !matches!(event.action, Action::Approved { .. }));
-    let review = ReviewState::replay(before);
-    let (key, jane) = (cell(&place.run, "Q8_0_gs4"), who("jane"));
-    let staged = draft(Request {
-        run: &place.run,
-        cell: &key,
-        review: &review,
-        reviewer: &jane,
-        approved_by: "jane",
-        at: at(100),
-        note: Some("leaves continue"),
-        recipe: None,
-        image_sha256: None,
-        current: None,
-    })
-    .unwrap()
-    .stage(&Overrides::new())
-    .unwrap();
-    assert_eq!(staged.text(), written);
+    let settings = place.dir.path().join("no-file-yet.toml");
+    let of_the_window = bytes_of_the_window(&place.run_dir(), &settings, 100);
+    assert_eq!(of_the_window, written);
 }
 
 #[test]

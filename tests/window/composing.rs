@@ -88,6 +88,8 @@ fn a_cancelled_run_keeps_what_is_finished_and_is_resumed() {
     });
     let done = view(&harness).run.done_count();
     assert!((1..15).contains(&done), "{done}");
+    // What the frame before knew may still be drawn.
+    harness.run_steps(1);
     harness.get_by_label("Resume run").click();
     step_until(&mut harness, "all cells are done", |harness| {
         view(harness).run.done_count() == 15 && view(harness).live.is_none()

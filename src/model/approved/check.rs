@@ -1,8 +1,9 @@
 //! Whether a settings file agrees with the run that it names. Files are hashed by whoever calls.
 
+use super::staging::{environment, reasons_of_making};
 use super::{ApprovedSettings, ReasonCode};
 use crate::model::cell::CellKey;
-use crate::model::run::{CellOutcome, CellState, Environment, InferenceSize, MatmulPath, Run};
+use crate::model::run::{CellOutcome, CellState, Environment, InferenceSize, Run};
 
 /// Each value that does not agree with the run, as a sentence; none if all do. What the run does not
 /// know is not compared; what it knows must stand in the file. What held the approval back by the
@@ -121,15 +122,11 @@ pub fn disagreements(settings: &ApprovedSettings, run: &Run) -> Vec<String> {
     }
     match run.cells.get(&key) {
         Some(CellState::Done(done)) => {
-            let environment = match &done.document {
-                Some(document) => Some(&document.environment),
-                None => run.environment.as_ref(),
-            };
             let number = |value: Option<f64>| value.map(|value| value.to_string());
             compare(
                 "approval.gpu",
                 approval.gpu.clone(),
-                environment.map(Environment::label),
+                environment(run, done).map(Environment::label),
             );
             compare(
                 "approval.wall_secs",
@@ -159,58 +156,15 @@ pub fn disagreements(settings: &ApprovedSettings, run: &Run) -> Vec<String> {
         )),
         None => {}
     }
-    for (code, sentence) in intrinsic_reasons(&key, run) {
-        if !is_overridden(code) {
-            found.push(format!(
-                "{sentence}, which the file does not override ({code})"
-            ));
+    if let Some(CellState::Done(done)) = run.cells.get(&key) {
+        for reason in reasons_of_making(run, &key, done) {
+            if !is_overridden(reason.code) {
+                found.push(format!(
+                    "{}, which the file does not override ({})",
+                    reason.sentence, reason.code
+                ));
+            }
         }
     }
     found
-}
-
-/// What holds an approval of a cell back whatever anybody said of it.
-fn intrinsic_reasons(key: &CellKey, run: &Run) -> Vec<(ReasonCode, String)> {
-    let mut reasons = Vec::new();
-    let mut hold = |code, sentence: &str| reasons.push((code, sentence.to_owned()));
-    if run.transformer(&key.quant).is_none() {
-        hold(
-            ReasonCode::UnknownWeightsHash,
-            "the weights' hash is unknown",
-        );
-    }
-    if key.seed.is_none() {
-        hold(ReasonCode::UnknownSeed, "the seed is unknown");
-    }
-    if run.recipe_of(key).is_none() {
-        hold(ReasonCode::UnknownRecipe, "the mask recipe is unknown");
-    }
-    if run.prompt_of(key).is_none() {
-        hold(ReasonCode::UnknownPrompt, "the prompt is unknown");
-    }
-    if run.document().is_none() {
-        hold(
-            ReasonCode::UnknownInferenceInputs,
-            "the inference inputs are unknown",
-        );
-    }
-    let Some(CellState::Done(done)) = run.cells.get(key) else {
-        return reasons;
-    };
-    let environment = match &done.document {
-        Some(document) => {
-            if document.matmul == MatmulPath::Integer {
-                hold(ReasonCode::IntegerKernels, "integer kernels made the cell");
-            }
-            Some(&document.environment)
-        }
-        None => run.environment.as_ref(),
-    };
-    if !environment.is_some_and(Environment::is_production_gpu) {
-        hold(
-            ReasonCode::GpuNotProduction,
-            "it was not made on production's GPU",
-        );
-    }
-    reasons
 }

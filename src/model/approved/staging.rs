@@ -200,7 +200,7 @@ pub fn draft(request: Request<'_>) -> Result<Draft, StageError> {
         replaces: replaced(current.as_ref())?,
     };
     settings.check().map_err(StageError::Value)?;
-    let held_back = reasons(&request, &settings, done, made_with.as_ref(), environment);
+    let held_back = reasons(&request, &settings, done, made_with.as_ref());
     Ok(Draft {
         settings,
         cell: cell.clone(),
@@ -231,7 +231,8 @@ fn image_hash(
     }
 }
 
-fn environment<'a>(run: &'a Run, done: &'a DoneCell) -> Option<&'a Environment> {
+/// Where the cell was made: its own document says, or the run does.
+pub(super) fn environment<'a>(run: &'a Run, done: &'a DoneCell) -> Option<&'a Environment> {
     match &done.document {
         Some(document) => Some(&document.environment),
         None => run.environment.as_ref(),
@@ -315,7 +316,6 @@ fn reasons(
     settings: &ApprovedSettings,
     done: &DoneCell,
     made_with: Option<&MaskRecipe>,
-    environment: Option<&Environment>,
 ) -> Vec<HeldBack> {
     let Request {
         run,
@@ -385,33 +385,6 @@ fn reasons(
             ),
         );
     }
-    if settings.model.sha256.is_none() {
-        hold(
-            ReasonCode::UnknownWeightsHash,
-            format!("the SHA-256 of the {} weights is unknown", cell.quant),
-        );
-    }
-    if settings.inference.seed.is_none() {
-        hold(ReasonCode::UnknownSeed, "the seed is unknown".to_owned());
-    }
-    if made_with.is_none() {
-        hold(
-            ReasonCode::UnknownRecipe,
-            "the mask recipe that the cell was made with is unknown".to_owned(),
-        );
-    }
-    if settings.inference.prompt.is_none() {
-        hold(
-            ReasonCode::UnknownPrompt,
-            "the prompt is unknown".to_owned(),
-        );
-    }
-    if settings.inference.long_side_px.is_none() {
-        hold(
-            ReasonCode::UnknownInferenceInputs,
-            "inference size and prompt length are unknown".to_owned(),
-        );
-    }
     if settings.approval.image_sha256.is_none() {
         hold(
             ReasonCode::UnknownImageHash,
@@ -426,6 +399,42 @@ fn reasons(
             recipe_sentence(made_with, staged),
         );
     }
+    found.extend(reasons_of_making(run, cell, done));
+    found.sort_by_key(|reason| reason.code);
+    found
+}
+
+/// What holds an approval back by how the cell was made, whatever anybody said of it and whatever is staged.
+pub(super) fn reasons_of_making(run: &Run, cell: &CellKey, done: &DoneCell) -> Vec<HeldBack> {
+    let mut found = Vec::new();
+    let mut hold = |code, sentence: String| found.push(HeldBack { code, sentence });
+    if run.transformer(&cell.quant).is_none() {
+        hold(
+            ReasonCode::UnknownWeightsHash,
+            format!("the SHA-256 of the {} weights is unknown", cell.quant),
+        );
+    }
+    if cell.seed.is_none() {
+        hold(ReasonCode::UnknownSeed, "the seed is unknown".to_owned());
+    }
+    if run.recipe_of(cell).is_none() {
+        hold(
+            ReasonCode::UnknownRecipe,
+            "the mask recipe that the cell was made with is unknown".to_owned(),
+        );
+    }
+    if run.prompt_of(cell).is_none() {
+        hold(
+            ReasonCode::UnknownPrompt,
+            "the prompt is unknown".to_owned(),
+        );
+    }
+    if run.document().is_none() {
+        hold(
+            ReasonCode::UnknownInferenceInputs,
+            "inference size and prompt length are unknown".to_owned(),
+        );
+    }
     let matmul = done.document.as_ref().map(|document| document.matmul);
     if matmul == Some(MatmulPath::Integer) {
         hold(
@@ -433,8 +442,9 @@ fn reasons(
             "integer kernels made the cell; production dequantizes exactly".to_owned(),
         );
     }
+    let environment = environment(run, done);
     if !environment.is_some_and(Environment::is_production_gpu) {
-        let sentence = match &settings.approval.gpu {
+        let sentence = match environment.map(Environment::label) {
             Some(gpu) => format!("it was made on {gpu}, and production's GPU is an NVIDIA L4"),
             None => "it is unknown which GPU made it; production's is an NVIDIA L4".to_owned(),
         };
