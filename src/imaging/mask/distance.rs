@@ -3,8 +3,11 @@
 //! Two passes, after Meijster, Roerdink and Hesselink, "A general algorithm for computing distance
 //! transforms in linear time" (2000), and Felzenszwalb and Huttenlocher, "Distance Transforms of
 //! Sampled Functions" (2012): distances along columns first, then for each row the lower envelope of
-//! the parabolas `(x − i)² + g(i)²`. All in integers, so a comparison with R² is exact. Columns are
-//! done in bands of rows, each on its own core, and joined by what reaches a band from outside.
+//! the parabolas `(x − i)² + g(i)²`. All in integers, so a comparison with R² is exact. Work is cut into
+//! bands of rows, so that what passes between the two passes stays in a core's cache; first it is found
+//! what reaches each band from outside.
+
+use std::ops::Range;
 
 use half::f16;
 use rayon::prelude::*;
@@ -18,8 +21,8 @@ pub const NO_WHITE: u32 = u32::MAX;
 /// A column without white in it.
 const FAR: u16 = u16::MAX;
 
-/// Rows of a band in the pass along columns.
-const BAND_ROWS: usize = 128;
+/// Rows of a band.
+const BAND_ROWS: usize = 64;
 
 /// Squared Euclidean distances in pixels to the nearest white pixel of a mask: 0 on white,
 /// [`NO_WHITE`] everywhere if there is none. Exact for pictures up to 46,340 px on a side.
@@ -34,13 +37,11 @@ pub struct DistanceField {
     blocks: Vec<(u32, u32)>,
 }
 
-/// The pass along columns inside one band, and what it hands to the bands around it.
-struct Band {
-    /// Rows to the nearest white in the same column of the band, row by row.
-    rows: Vec<u16>,
-    /// Rows from the band's last row up to the nearest white, by column.
+/// Rows from outside a band to the nearest white, by column.
+struct Reach {
+    /// From the band's last row up.
     from_last: Vec<u16>,
-    /// Rows from the band's first row down to the nearest white, by column.
+    /// From the band's first row down.
     from_first: Vec<u16>,
 }
 
@@ -52,20 +53,35 @@ impl DistanceField {
         let blocks_per_row = width.div_ceil(WORD);
         let mut blocks = vec![(0_u32, 0_u32); blocks_per_row * height];
         if width > 0 && height > 0 {
-            let band_starts: Vec<usize> = (0..height).step_by(BAND_ROWS).collect();
-            let bands: Vec<Band> = band_starts
-                .par_iter()
-                .map(|&start| Band::of(mask, start, (start + BAND_ROWS).min(height)))
+            let starts: Vec<usize> = (0..height).step_by(BAND_ROWS).collect();
+            let bands: Vec<Range<usize>> = starts
+                .into_iter()
+                .map(|start| start..(start + BAND_ROWS).min(height))
                 .collect();
-            let (above, below) = reaches(&bands, width);
+            let reaches: Vec<Reach> = bands
+                .par_iter()
+                .map(|rows| Reach::of(mask, rows.clone()))
+                .collect();
+            let (above, below) = joined(&reaches, &bands, width);
             squared
                 .par_chunks_mut(width * BAND_ROWS)
                 .zip(blocks.par_chunks_mut(blocks_per_row * BAND_ROWS))
-                .zip(&bands)
-                .zip(above.par_iter().zip(&below))
-                .for_each(|(((squared, blocks), band), (above, below))| {
-                    rows_of_band(squared, blocks, band, above, below, width);
-                });
+                .zip(above.into_par_iter().zip(below))
+                .zip(bands)
+                .for_each_init(
+                    || (vec![FAR; width * BAND_ROWS], Envelope::default()),
+                    |(columns, envelope), (((squared, blocks), (above, below)), rows)| {
+                        along_columns(columns, mask, rows, above, below);
+                        let rows = squared
+                            .chunks_exact_mut(width)
+                            .zip(blocks.chunks_exact_mut(blocks_per_row))
+                            .zip(columns.chunks_exact(width));
+                        for ((squared, blocks), nearest) in rows {
+                            envelope.find(nearest);
+                            envelope.write(nearest, squared, blocks);
+                        }
+                    },
+                );
         }
         Self {
             width: mask.width(),
@@ -195,29 +211,33 @@ fn root(squared: u32) -> f32 {
     }
 }
 
-impl Band {
-    fn of(mask: &BinaryMask, start: usize, end: usize) -> Self {
-        let width = mask.width() as usize;
-        let mut rows = vec![FAR; width * (end - start)];
-        let mut reach = vec![FAR; width];
-        for (y, row) in (start..end).zip(rows.chunks_exact_mut(width)) {
-            one_row_further(&mut reach, mask.row(y));
-            row.copy_from_slice(&reach);
-        }
-        let from_last = reach.clone();
-        reach.fill(FAR);
-        for (y, row) in (start..end).zip(rows.chunks_exact_mut(width)).rev() {
-            one_row_further(&mut reach, mask.row(y));
-            for (nearest, &below) in row.iter_mut().zip(&reach) {
-                *nearest = (*nearest).min(below);
-            }
-        }
+impl Reach {
+    fn of(mask: &BinaryMask, rows: Range<usize>) -> Self {
         Self {
-            rows,
-            from_last,
-            from_first: reach,
+            from_last: rows_until_white(mask, rows.clone().rev()),
+            from_first: rows_until_white(mask, rows),
         }
     }
+}
+
+/// How many of `rows` come before one that is white in each column.
+fn rows_until_white(mask: &BinaryMask, rows: impl Iterator<Item = usize>) -> Vec<u16> {
+    let mut until = vec![FAR; mask.width() as usize];
+    // Columns that no white was found in yet.
+    let mut open = vec![u64::MAX; mask.words_per_row()];
+    for (count, y) in (0_u16..).zip(rows) {
+        for ((until, open), &word) in until.chunks_mut(WORD).zip(&mut open).zip(mask.row(y)) {
+            let mut found = *open & word;
+            *open &= !word;
+            while found != 0 {
+                if let Some(until) = until.get_mut(found.trailing_zeros() as usize) {
+                    *until = count;
+                }
+                found &= found - 1;
+            }
+        }
+    }
+    until
 }
 
 /// Moves on by a row: 0 where it is white, one more than before elsewhere.
@@ -238,67 +258,51 @@ fn one_row_further(reach: &mut [u16], row: &[u64]) {
 
 /// For each band the rows from the row above it up, and from the row below it down, to the nearest
 /// white in each column.
-fn reaches(bands: &[Band], width: usize) -> (Vec<Vec<u16>>, Vec<Vec<u16>>) {
-    let passed = |reach: &[u16], own: &[u16], rows: usize| -> Vec<u16> {
-        let rows = rows as u16;
-        reach
-            .iter()
+fn joined(
+    reaches: &[Reach],
+    bands: &[Range<usize>],
+    width: usize,
+) -> (Vec<Vec<u16>>, Vec<Vec<u16>>) {
+    let passed = |far: &[u16], own: &[u16], rows: &Range<usize>| -> Vec<u16> {
+        let rows = rows.len() as u16;
+        far.iter()
             .zip(own)
             .map(|(&far, &own)| own.min(far.saturating_add(rows)))
             .collect()
     };
-    let mut above = vec![vec![FAR; width]];
-    for band in bands.iter().take(bands.len().saturating_sub(1)) {
-        let rows = band.rows.len() / width;
-        let next = above
-            .last()
-            .map(|reach| passed(reach, &band.from_last, rows));
-        above.extend(next);
+    let nothing = vec![FAR; width];
+    let mut above = vec![nothing.clone()];
+    for (reach, rows) in reaches.iter().zip(bands) {
+        let next = passed(above.last().unwrap_or(&nothing), &reach.from_last, rows);
+        above.push(next);
     }
-    let mut below = vec![vec![FAR; width]];
-    for band in bands.iter().skip(1).rev() {
-        let rows = band.rows.len() / width;
-        let next = below
-            .last()
-            .map(|reach| passed(reach, &band.from_first, rows));
-        below.extend(next);
+    let mut below = vec![nothing.clone()];
+    for (reach, rows) in reaches.iter().zip(bands).skip(1).rev() {
+        let next = passed(below.last().unwrap_or(&nothing), &reach.from_first, rows);
+        below.push(next);
     }
     below.reverse();
     (above, below)
 }
 
-/// The pass along rows for one band.
-fn rows_of_band(
-    squared: &mut [u32],
-    blocks: &mut [(u32, u32)],
-    band: &Band,
-    above: &[u16],
-    below: &[u16],
-    width: usize,
+/// The pass along columns for the rows of a band: the distance of every pixel to the nearest white one of
+/// its column, [`FAR`] without any. `above` and `below` say how far white is from the rows around the band.
+fn along_columns(
+    columns: &mut [u16],
+    mask: &BinaryMask,
+    rows: Range<usize>,
+    mut above: Vec<u16>,
+    mut below: Vec<u16>,
 ) {
-    let count = band.rows.len() / width;
-    let mut nearest = vec![FAR; width];
-    let mut envelope = Vec::with_capacity(width);
-    let rows = squared
-        .chunks_exact_mut(width)
-        .zip(band.rows.chunks_exact(width));
-    for (y, ((squared, own), blocks)) in rows
-        .zip(blocks.chunks_mut(width.div_ceil(WORD)))
-        .enumerate()
-    {
-        let (to_above, to_below) = ((y + 1) as u16, (count - y) as u16);
-        let columns = own.iter().zip(above).zip(below);
-        for (nearest, ((&own, above), below)) in nearest.iter_mut().zip(columns) {
-            let from_above = above.saturating_add(to_above);
-            let from_below = below.saturating_add(to_below);
-            *nearest = own.min(from_above).min(from_below);
-        }
-        lower_envelope(&nearest, &mut envelope);
-        write_row(squared, &envelope);
-        for (block, squared) in blocks.iter_mut().zip(squared.chunks(WORD)) {
-            let least = squared.iter().copied().min().unwrap_or(0);
-            let greatest = squared.iter().copied().max().unwrap_or(0);
-            *block = (least, greatest);
+    let width = above.len();
+    for (y, nearest) in rows.clone().zip(columns.chunks_exact_mut(width)) {
+        one_row_further(&mut above, mask.row(y));
+        nearest.copy_from_slice(&above);
+    }
+    for (y, nearest) in rows.zip(columns.chunks_exact_mut(width)).rev() {
+        one_row_further(&mut below, mask.row(y));
+        for (nearest, &below) in nearest.iter_mut().zip(&below) {
+            *nearest = (*nearest).min(below);
         }
     }
 }
@@ -308,82 +312,110 @@ fn rows_of_band(
 struct Parabola {
     start: i64,
     centre: i64,
-    base: i64,
+    /// `centre² + base`: two parabolas differ by a straight line, and this is its height at 0.
+    at_zero: i64,
 }
 
-/// The longest side at which all sums of the envelope fit into 32 bits, where divisions are quick.
-const SHORT_SIDE_PX: usize = 32_000;
+/// The pass along a row: the parabolas over its pixels, and the lowest of them at every pixel.
+#[derive(Default)]
+struct Envelope {
+    /// From left to right.
+    lowest: Vec<Parabola>,
+    /// The centre of the parabola that begins to be the lowest at a pixel, plus one; 0 where none begins.
+    begins: Vec<u32>,
+}
 
-/// `nearest` is the distance along the column for each pixel of the row, [`FAR`] without any.
-fn lower_envelope(nearest: &[u16], envelope: &mut Vec<Parabola>) {
-    envelope.clear();
-    let width = nearest.len() as i64;
-    let is_short = nearest.len() <= SHORT_SIDE_PX;
-    let mut last = Parabola {
-        start: 0,
-        centre: -1,
-        base: 0,
-    };
-    for (centre, &distance) in (0_i64..).zip(nearest) {
-        if distance == FAR {
-            continue;
-        }
-        let base = i64::from(distance) * i64::from(distance);
-        let mut start = 0;
-        while last.centre >= 0 {
-            let at = |centre: i64, base: i64| (last.start - centre) * (last.start - centre) + base;
-            if at(last.centre, last.base) > at(centre, base) {
-                last = envelope.pop().unwrap_or(Parabola {
-                    start: 0,
-                    centre: -1,
-                    base: 0,
-                });
+impl Envelope {
+    /// `nearest` is the distance along the column for each pixel of the row, [`FAR`] without any.
+    fn find(&mut self, nearest: &[u16]) {
+        let lowest = &mut self.lowest;
+        lowest.clear();
+        let width = nearest.len() as i64;
+        let mut last: Option<Parabola> = None;
+        let next = nearest.iter().skip(1).chain([&FAR]);
+        for (centre, (&distance, &next)) in (0_i64..).zip(nearest.iter().zip(next)) {
+            if distance == FAR {
                 continue;
             }
-            // The last parabola is no higher at its own start, so the two cross at or after it.
-            let rise = centre * centre - last.centre * last.centre + base - last.base;
-            let run = 2 * (centre - last.centre);
-            start = 1 + if is_short && distance < SHORT_SIDE_PX as u16 {
-                i64::from(rise as u32 / run as u32)
-            } else {
-                rise / run
-            };
-            break;
-        }
-        if start < width {
-            if last.centre >= 0 {
-                envelope.push(last);
+            let at_zero = centre * centre + i64::from(distance) * i64::from(distance);
+            let mut start = 0;
+            if let Some(mut left) = last {
+                let mut run = 2 * (centre - left.centre);
+                let mut rise = at_zero - left.at_zero;
+                // Up to its centre the parabola to the left is no higher, from there on the next one is.
+                if next <= distance && rise >= centre * run {
+                    continue;
+                }
+                loop {
+                    if rise >= left.start * run {
+                        // The parabola to the left is no higher at its own start, so the two cross
+                        // at or after it.
+                        start = 1 + quotient(rise, run);
+                        if start < width {
+                            lowest.push(left);
+                        }
+                        break;
+                    }
+                    let Some(before) = lowest.pop() else { break };
+                    left = before;
+                    run = 2 * (centre - left.centre);
+                    rise = at_zero - left.at_zero;
+                }
             }
-            last = Parabola {
-                start,
-                centre,
-                base,
-            };
+            if start < width {
+                last = Some(Parabola {
+                    start,
+                    centre,
+                    at_zero,
+                });
+            }
         }
+        lowest.extend(last);
     }
-    if last.centre >= 0 {
-        envelope.push(last);
+
+    /// The squared distances of the row that was looked at last, and the least and greatest of each 64.
+    fn write(&mut self, nearest: &[u16], squared: &mut [u32], blocks: &mut [(u32, u32)]) {
+        let Some(first) = self.lowest.first() else {
+            squared.fill(NO_WHITE);
+            blocks.fill((NO_WHITE, NO_WHITE));
+            return;
+        };
+        let mut centre = first.centre as usize;
+        self.begins.clear();
+        self.begins.resize(nearest.len(), 0);
+        for parabola in &self.lowest {
+            if let Some(begins) = self.begins.get_mut(parabola.start as usize) {
+                *begins = parabola.centre as u32 + 1;
+            }
+        }
+        let pixels = squared.chunks_mut(WORD).zip(self.begins.chunks(WORD));
+        for ((start, block), (squared, begins)) in (0_usize..).step_by(WORD).zip(blocks).zip(pixels)
+        {
+            for (x, (squared, &begins)) in (start..).zip(squared.iter_mut().zip(begins)) {
+                // Without a jump: where the next parabola begins cannot be foreseen.
+                centre = if begins == 0 {
+                    centre
+                } else {
+                    begins as usize - 1
+                };
+                let across = x.abs_diff(centre) as u64;
+                let along = u64::from(nearest.get(centre).copied().unwrap_or(FAR));
+                let sum = across * across + along * along;
+                *squared = sum.min(u64::from(NO_WHITE - 1)) as u32;
+            }
+            let least = squared.iter().copied().min().unwrap_or(0);
+            let greatest = squared.iter().copied().max().unwrap_or(0);
+            *block = (least, greatest);
+        }
     }
 }
 
-fn write_row(squared: &mut [u32], envelope: &[Parabola]) {
-    if envelope.is_empty() {
-        squared.fill(NO_WHITE);
-        return;
-    }
-    let width = squared.len();
-    for (index, parabola) in envelope.iter().enumerate() {
-        let end = envelope
-            .get(index + 1)
-            .map_or(width, |next| next.start as usize);
-        let start = parabola.start as usize;
-        let from = parabola.start - parabola.centre;
-        if let Some(run) = squared.get_mut(start..end) {
-            for (offset, squared) in (0_i64..).zip(run) {
-                let dx = from + offset;
-                *squared = (dx * dx + parabola.base).min(i64::from(NO_WHITE - 1)) as u32;
-            }
-        }
+/// `rise / run` of two that are not negative, quickest where it is met most: between neighbours, and in 32 bits.
+fn quotient(rise: i64, run: i64) -> i64 {
+    match (u32::try_from(rise), u32::try_from(run)) {
+        (_, Ok(2)) => rise >> 1,
+        (Ok(rise), Ok(run)) => i64::from(rise / run),
+        _ => rise / run,
     }
 }
 
@@ -410,7 +442,14 @@ mod tests {
 
     #[test]
     fn every_squared_distance_is_that_of_the_nearest_white_pixel() {
-        for (width, height, one_in) in [(37, 23, 40), (1, 70, 9), (70, 1, 9), (65, 64, 500)] {
+        for (width, height, one_in) in [
+            (37, 23, 40),
+            (1, 70, 9),
+            (70, 1, 9),
+            (65, 64, 500),
+            (130, 140, 3),
+            (130, 140, 4000),
+        ] {
             let mask = specks(width, height, one_in);
             let field = DistanceField::to_white(&mask);
             for y in 0..height {
