@@ -9,13 +9,14 @@ use super::runner::{EngineFactory, RunJob, Runner};
 use crate::audit::run_folder::{self, Verification};
 use crate::audit::{ExtendRequest, approval, estimate, hash};
 use crate::model::cell::CellKey;
+use crate::model::run::{CellState, Run};
 use crate::state::compose::{Estimate, RunRequest};
 use crate::state::lab::rerun::ExtendRun;
 use crate::state::lab::{LabEffect, LabEvent};
 use crate::state::seeing::{SeeEffect, SeeEvent};
 use crate::state::settings::Settings;
 use crate::state::{Effect, Event, FolderFor};
-use crate::ui::canvas::{Badge, DecodedImage, ImageSource};
+use crate::ui::canvas::{Ahead, Badge, DecodedImage, ImageSource};
 use eframe::egui;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -88,6 +89,9 @@ pub struct Performer {
     lab: LabThread,
     figures: FiguresThread,
     bucket: BucketThread,
+    ahead: Ahead,
+    /// The run that was opened last: its pictures are known.
+    opened: Option<PathBuf>,
 }
 
 /// Sends an event, then asks for a repaint, in this order.
@@ -107,8 +111,12 @@ impl Outbox {
 }
 
 impl Performer {
-    /// A performer and the events that it will send.
-    pub fn new(services: Services, wake: Arc<dyn Fn() + Send + Sync>) -> (Self, Receiver<Event>) {
+    /// A performer and the events that it will send. `ahead` gets the pictures of a run that is opened.
+    pub fn new(
+        services: Services,
+        wake: Arc<dyn Fn() + Send + Sync>,
+        ahead: Ahead,
+    ) -> (Self, Receiver<Event>) {
         let (sender, events) = channel();
         let outbox = Outbox { sender, wake };
         let journal = JournalThread::start(outbox.clone());
@@ -125,6 +133,8 @@ impl Performer {
                 lab,
                 figures,
                 bucket,
+                ahead,
+                opened: None,
             },
             events,
         )
@@ -144,12 +154,19 @@ impl Performer {
         let _ = settings;
         let outbox = self.outbox();
         match effect {
-            Effect::OpenRun(dir) => spawn(&outbox.clone(), "open a run", move || {
-                let result = run_folder::open(&dir, Verification::Quick)
-                    .map(Box::new)
-                    .map_err(|error| error.to_string());
-                outbox.send(Event::RunOpened { dir, result });
-            }),
+            Effect::OpenRun(dir) => {
+                let is_new = self.opened.replace(dir.clone()).as_ref() != Some(&dir);
+                let ahead = is_new.then(|| self.ahead.clone());
+                spawn(&outbox.clone(), "open a run", move || {
+                    let result = run_folder::open(&dir, Verification::Quick)
+                        .map(Box::new)
+                        .map_err(|error| error.to_string());
+                    if let (Ok(run), Some(ahead)) = (&result, ahead) {
+                        ahead.start(pictures_of(run, &dir));
+                    }
+                    outbox.send(Event::RunOpened { dir, result });
+                });
+            }
             Effect::LoadRunMask {
                 dir,
                 generation,
@@ -417,6 +434,14 @@ fn estimate_run(request: &RunRequest) -> Option<Estimate> {
         measured_on: (found.measured_cells > 0)
             .then(|| format!("{} earlier cells on {}", found.measured_cells, found.device)),
     })
+}
+
+/// The pictures of a run's cells, in the order of the matrix.
+fn pictures_of(run: &Run, dir: &Path) -> Vec<PathBuf> {
+    let is_done = |state: &CellState| matches!(state, CellState::Done(_));
+    let done = run.cells.iter().filter(|(_, state)| is_done(state));
+    done.map(|(key, _)| dir.join(run.picture_file(key)))
+        .collect()
 }
 
 /// Turns a source into pixels for the canvas. Called on the canvas' own threads.

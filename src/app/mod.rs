@@ -63,7 +63,7 @@ impl FillAuditApp {
             &decode,
             &options,
         );
-        let (performer, events) = Performer::new(services, wake);
+        let (performer, events) = Performer::new(services, wake, canvas.ahead());
         let mut state = AppState::new(settings);
         state.devices = performer.devices();
         let mut app = Self {

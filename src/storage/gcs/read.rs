@@ -221,9 +221,15 @@ fn stalled(gcs: &Gcs) -> String {
 /// A file that is being filled, with the checksum of what is in it.
 struct Transfer {
     file: tokio::fs::File,
+    /// What is not written yet: a write goes to another thread, which costs more than a chunk is worth.
+    unwritten: Vec<u8>,
+    /// With what is not written yet.
     have_bytes: u64,
     crc: u32,
 }
+
+/// Bytes of one write.
+const WRITE_BYTES: usize = 512 << 10;
 
 impl Transfer {
     async fn open(part: &Path, size_bytes: u64) -> Result<Self> {
@@ -248,25 +254,33 @@ impl Transfer {
             .open(part)
             .await
             .map_err(StorageError::io("opening", part))?;
-        file.set_max_buf_size(256 * 1024);
+        file.set_max_buf_size(WRITE_BYTES);
         Ok(Self {
             file,
+            unwritten: Vec::new(),
             have_bytes,
             crc,
         })
     }
 
     async fn append(&mut self, chunk: &[u8]) -> Result<()> {
-        self.file
-            .write_all(chunk)
-            .await
-            .map_err(StorageError::io("writing", Path::new("a downloaded part")))?;
+        self.unwritten.extend_from_slice(chunk);
         self.have_bytes += chunk.len() as u64;
         self.crc = crc32c::crc32c_append(self.crc, chunk);
+        if self.unwritten.len() >= WRITE_BYTES {
+            self.write(Path::new("a downloaded part")).await?;
+        }
         Ok(())
     }
 
+    async fn write(&mut self, part: &Path) -> Result<()> {
+        let written = self.file.write_all(&self.unwritten).await;
+        self.unwritten.clear();
+        written.map_err(StorageError::io("writing", part))
+    }
+
     async fn flush(&mut self, part: &Path) -> Result<()> {
+        self.write(part).await?;
         self.file
             .flush()
             .await
@@ -276,6 +290,7 @@ impl Transfer {
     /// Forgets what was read. A failure to do so is found by the checksum of the next try.
     async fn restart(&mut self) {
         let _ = self.file.set_len(0).await;
+        self.unwritten.clear();
         self.have_bytes = 0;
         self.crc = 0;
     }

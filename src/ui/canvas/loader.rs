@@ -13,13 +13,14 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+        mpsc::{Receiver, Sender, TryRecvError, channel},
     },
 };
 
 use image::ImageDecoder as _;
 
 use super::{
+    ahead::{AheadJob, AheadQueue},
     pixels::{DecodedImage, Level, THUMBNAIL_PX},
     texture_store::ImageId,
     tiles::{TileFile, TileKey},
@@ -130,6 +131,13 @@ impl Job {
             Task::Tile { key, .. } => (self.id, self.generation, Some(*key)),
         }
     }
+
+    fn source(&self) -> Option<&ImageSource> {
+        match &self.task {
+            Task::Decode { source, .. } => Some(source),
+            Task::Tile { .. } => None,
+        }
+    }
 }
 
 type JobKey = (ImageId, u64, Option<TileKey>);
@@ -160,6 +168,21 @@ pub(super) enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Bytes of pixels.
+    fn size_bytes(&self) -> u64 {
+        let bytes = |levels: &[Level]| levels.iter().map(|level| level.rgba8.len() as u64).sum();
+        match self {
+            Self::Decoded {
+                thumbnail, full, ..
+            } => bytes(thumbnail) + full.as_deref().map_or(0, bytes),
+            Self::Tiled { thumbnail, .. } => bytes(thumbnail),
+            Self::Tile { levels, .. } => bytes(levels),
+            Self::Failed { .. } => 0,
+        }
+    }
+}
+
 type Badged = Option<super::pixels::Badge>;
 
 /// An [`Outcome`] with the picture and generation that it belongs to.
@@ -186,7 +209,45 @@ struct Queue {
     /// Most wanted last.
     jobs: Vec<Job>,
     in_flight: BTreeSet<JobKey>,
+    ahead: AheadQueue,
+    /// Of results that the window has not taken yet.
+    untaken_bytes: u64,
     is_closed: bool,
+}
+
+/// Workers rest while results of this many bytes wait for the window, so that pictures do not pile up when
+/// it takes them slower than they come.
+const MAX_UNTAKEN_BYTES: u64 = 32 << 20;
+
+/// What a worker does next.
+enum Work {
+    Job(Job),
+    Ahead(AheadJob),
+}
+
+impl Queue {
+    fn next(&mut self) -> Option<Work> {
+        if self.untaken_bytes >= MAX_UNTAKEN_BYTES {
+            return None;
+        }
+        let Self {
+            jobs,
+            in_flight,
+            ahead,
+            ..
+        } = self;
+        jobs.retain(|job| !in_flight.contains(&job.key()));
+        let is_free = |job: &Job| {
+            !job.source()
+                .is_some_and(|source| ahead.is_under_way(source))
+        };
+        if let Some(at) = jobs.iter().rposition(is_free) {
+            let job = jobs.remove(at);
+            in_flight.insert(job.key());
+            return Some(Work::Job(job));
+        }
+        ahead.next().map(Work::Ahead)
+    }
 }
 
 struct Shared {
@@ -215,6 +276,23 @@ pub(super) struct LoaderOptions {
 pub(super) struct Loader {
     shared: Arc<Shared>,
     results: Receiver<Loaded>,
+    threads: usize,
+}
+
+/// Decodes pictures before the window asks for them; for whoever knows first which they will be.
+#[derive(Clone)]
+pub struct Ahead {
+    shared: Arc<Shared>,
+    threads: usize,
+}
+
+impl Ahead {
+    /// Begins with the first few of these files, in this order, if the workers have nothing else to do. What
+    /// the window then does not ask for is dropped.
+    pub fn start(&self, paths: Vec<PathBuf>) {
+        self.shared.queue().ahead.start(paths, self.threads);
+        self.shared.has_work.notify_all();
+    }
 }
 
 impl Loader {
@@ -224,8 +302,7 @@ impl Loader {
             queue: Mutex::new(Queue::default()),
             has_work: Condvar::new(),
         });
-        // Bounded, so that pictures do not pile up when the window takes them slower than they come.
-        let (sender, results) = sync_channel(options.threads.max(1));
+        let (sender, results) = channel();
         for i in 0..options.threads.max(1) {
             let worker = Worker {
                 shared: shared.clone(),
@@ -241,18 +318,34 @@ impl Loader {
                 tracing::error!("could not start a thread that decodes pictures: {error}");
             }
         }
-        Self { shared, results }
+        Self {
+            shared,
+            results,
+            threads: options.threads.max(1),
+        }
     }
 
     /// Replaces what is wanted, most wanted first. What is being worked on goes on.
     pub fn want(&self, jobs: Vec<Job>) {
         let mut queue = self.shared.queue();
+        let has_work = !jobs.is_empty();
+        if has_work {
+            let wanted: Vec<&ImageSource> = jobs.iter().filter_map(Job::source).collect();
+            queue.ahead.keep_only(&wanted);
+        }
         queue.jobs = jobs;
         queue.jobs.reverse();
-        let has_work = !queue.jobs.is_empty();
         drop(queue);
         if has_work {
             self.shared.has_work.notify_all();
+        }
+    }
+
+    /// What decodes pictures before they are wanted.
+    pub fn ahead(&self) -> Ahead {
+        Ahead {
+            shared: self.shared.clone(),
+            threads: self.threads,
         }
     }
 
@@ -266,6 +359,12 @@ impl Loader {
                 let mut queue = self.shared.queue();
                 queue.in_flight.remove(&key);
                 queue.jobs.retain(|job| job.key() != key);
+                let was_full = queue.untaken_bytes >= MAX_UNTAKEN_BYTES;
+                queue.untaken_bytes -= loaded.outcome.size_bytes();
+                drop(queue);
+                if was_full {
+                    self.shared.has_work.notify_all();
+                }
                 Some(loaded)
             }
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => None,
@@ -291,7 +390,7 @@ impl Drop for Loader {
 
 struct Worker {
     shared: Arc<Shared>,
-    sender: SyncSender<Loaded>,
+    sender: Sender<Loaded>,
     decode: Arc<Decode>,
     wake: Arc<Wake>,
     options: LoaderOptions,
@@ -299,13 +398,21 @@ struct Worker {
 
 impl Worker {
     fn run(self) {
-        while let Some(job) = self.next() {
+        while let Some(work) = self.next() {
+            let job = match work {
+                Work::Job(job) => job,
+                Work::Ahead(job) => {
+                    self.decode_ahead(job);
+                    continue;
+                }
+            };
             let key = job.key();
             let outcome = catch_unwind(AssertUnwindSafe(|| self.perform(&job.task)))
                 .unwrap_or_else(|_| Outcome::Failed {
                     reason: "the decoder stopped unexpectedly on this picture".to_owned(),
                     key: key.2,
                 });
+            self.shared.queue().untaken_bytes += outcome.size_bytes();
             let sent = self.sender.send(Loaded {
                 id: job.id,
                 generation: job.generation,
@@ -318,16 +425,14 @@ impl Worker {
         }
     }
 
-    fn next(&self) -> Option<Job> {
+    fn next(&self) -> Option<Work> {
         let mut queue = self.shared.queue();
         loop {
             if queue.is_closed {
                 return None;
             }
-            while let Some(job) = queue.jobs.pop() {
-                if queue.in_flight.insert(job.key()) {
-                    return Some(job);
-                }
+            if let Some(work) = queue.next() {
+                return Some(work);
             }
             queue = self
                 .shared
@@ -335,6 +440,16 @@ impl Worker {
                 .wait(queue)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    fn decode_ahead(&self, job: AheadJob) {
+        let source = ImageSource::file(&job.path);
+        // What fails here fails again when the window asks, and is reported then.
+        let image = catch_unwind(AssertUnwindSafe(|| (self.decode)(&source)));
+        let image = image.ok().and_then(Result::ok);
+        self.shared.queue().ahead.finish(job, image);
+        // Somebody may wait for this very picture.
+        self.shared.has_work.notify_all();
     }
 
     fn perform(&self, task: &Task) -> Outcome {
@@ -357,7 +472,8 @@ impl Worker {
     }
 
     fn decode(&self, source: &ImageSource, detail: Detail) -> Result<Outcome, String> {
-        let image = (self.decode)(source)?;
+        let ahead = self.shared.queue().ahead.take(source);
+        let image = ahead.map_or_else(|| (self.decode)(source), Ok)?;
         let size = image.size();
         let badge = image.badge().cloned();
         if detail == Detail::Thumbnail {

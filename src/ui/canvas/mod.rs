@@ -44,6 +44,7 @@
 //! visible ones first, and kept under a byte budget. Without a GPU the cells still have their names and
 //! say what failed; only the pictures are missing.
 
+mod ahead;
 mod cell;
 mod gpu;
 mod loader;
@@ -63,7 +64,7 @@ pub use self::{
         LOUPE_POINTS, SURROUND, cell_px, cell_response, cell_ui, loupe_ui, navigate, outlined_text,
         paint_cell, paint_cursor_mark, preload_cell,
     },
-    loader::{Decode, ImageSource, MAX_DECODE_BYTES, MAX_SIDE_PX, decode_with_image_crate},
+    loader::{Ahead, Decode, ImageSource, MAX_DECODE_BYTES, MAX_SIDE_PX, decode_with_image_crate},
     paint::{CellPaint, Channel, Mode, Overlay},
     pixels::{Badge, DecodedImage, Level, THUMBNAIL_PX},
     texture_store::{DistanceField, FieldId, ImageId, ImageStatus, MemoryUse, RawMask},
@@ -80,7 +81,8 @@ use self::{
 pub struct CanvasOptions {
     /// Bytes of textures and pixels; 1 GiB unless the user says otherwise.
     pub budget_bytes: u64,
-    /// Bytes handed to the GPU per frame, so that none is late; 4 MiB by default.
+    /// Bytes handed to the GPU per frame, so that none is late; 16 MiB by default, and less where
+    /// copying takes longer than a frame has.
     pub upload_bytes_per_frame: u64,
     /// Threads that decode; by default as many as there are processors, from 2 to 6: the window's own
     /// thread sleeps while it waits for them.
@@ -99,7 +101,7 @@ impl Default for CanvasOptions {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             budget_bytes: 1 << 30,
-            upload_bytes_per_frame: 4 << 20,
+            upload_bytes_per_frame: 16 << 20,
             threads: processors.clamp(2, 6),
             max_whole_px: 3072,
             tile_folder: None,
@@ -253,6 +255,11 @@ impl Canvas {
     /// What is held at the end of the last frame.
     pub fn memory(&self) -> MemoryUse {
         self.store.memory()
+    }
+
+    /// What decodes pictures before they are asked for.
+    pub fn ahead(&self) -> Ahead {
+        self.store.ahead()
     }
 
     /// True while something that was asked for is still on its way.

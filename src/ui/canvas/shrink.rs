@@ -44,23 +44,30 @@ pub(super) fn shrunk<const CHANNELS: usize>(
 /// [`shrunk`] of RGB pixels where every target pixel covers whole source pixels, `side` wide and high: most
 /// pictures, and all in whole numbers.
 fn boxed(source: &[u8], to: [u32; 2], side: [usize; 2]) -> Vec<u8> {
-    let (linear, encoded): (&[u16; 256], &[u8]) = (&LINEAR, &ENCODED);
     let width = to[0] as usize;
     let stride = width * side[0] * 3;
+    let encoded: &[u8] = &ENCODED;
     let count = (side[0] * side[1]) as u32;
     let mut rgba8 = Vec::with_capacity(width * to[1] as usize * 4);
     let mut sums = vec![[0_u32; 3]; width];
     for rows in source.chunks_exact(stride * side[1]) {
         sums.fill([0; 3]);
         for row in rows.chunks_exact(stride) {
-            for (sum, pixels) in sums.iter_mut().zip(row.chunks_exact(side[0] * 3)) {
-                let [mut red, mut green, mut blue] = *sum;
-                for pixel in pixels.chunks_exact(3) {
-                    red += u32::from(linear[pixel[0] as usize]);
-                    green += u32::from(linear[pixel[1] as usize]);
-                    blue += u32::from(linear[pixel[2] as usize]);
+            // The size of a megapixel, and of its halves and doubles, without a loop for each pixel.
+            match side[0] {
+                2 => add_whole(&mut sums, row.as_chunks::<6>().0),
+                4 => add_whole(&mut sums, row.as_chunks::<12>().0),
+                8 => add_whole(&mut sums, row.as_chunks::<24>().0),
+                side => {
+                    let pixels = row
+                        .chunks_exact(side * 3)
+                        .map(|pixels| pixels.as_chunks().0);
+                    for (sum, pixels) in sums.iter_mut().zip(pixels) {
+                        for pixel in pixels {
+                            add_whole::<3>(std::slice::from_mut(sum), std::slice::from_ref(pixel));
+                        }
+                    }
                 }
-                *sum = [red, green, blue];
             }
         }
         for sum in &sums {
@@ -69,6 +76,18 @@ fn boxed(source: &[u8], to: [u32; 2], side: [usize; 2]) -> Vec<u8> {
         }
     }
     rgba8
+}
+
+/// Adds whole pixels, `BYTES / 3` to each sum.
+fn add_whole<const BYTES: usize>(sums: &mut [[u32; 3]], pixels: &[[u8; BYTES]]) {
+    let linear: &[u16; 256] = &LINEAR;
+    for (sum, pixels) in sums.iter_mut().zip(pixels) {
+        let mut i = 0;
+        while i < BYTES {
+            sum[i % 3] += u32::from(linear[pixels[i] as usize]);
+            i += 1;
+        }
+    }
 }
 
 /// Adds a row of pixels to the sums of the columns that they lie in.

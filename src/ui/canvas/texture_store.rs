@@ -20,7 +20,7 @@ pub use self::{
 use super::{
     CanvasOptions,
     gpu::{Gpu, GpuTexture},
-    loader::{Detail, ImageSource, Job, Loaded, Loader, Outcome, Task},
+    loader::{Ahead, Detail, ImageSource, Job, Loaded, Loader, Outcome, Task},
     paint::Patch,
     pixels::{Badge, Level, THUMBNAIL_PX},
     tiles::{TILE_BORDER_PX, TILE_PX, TileFile, TileGrid, TileKey},
@@ -253,6 +253,11 @@ impl TextureStore {
 
     pub fn memory(&self) -> MemoryUse {
         self.use_now
+    }
+
+    /// What decodes pictures before they are asked for.
+    pub fn ahead(&self) -> Ahead {
+        self.loader.ahead()
     }
 
     /// True while something that was asked for is still on its way.
