@@ -186,13 +186,11 @@ impl Cache {
     }
 
     fn path_of(&self, store_key: &str, meta: &ObjectMeta) -> PathBuf {
-        let name = hash(meta.name.as_str());
-        let (shelf, rest) = name.split_at(2);
+        // All in one folder: file systems find names among thousands, and making folders takes time.
         self.root
             .join("objects")
             .join(hash(store_key))
-            .join(shelf)
-            .join(format!("{rest}-{}", meta.generation))
+            .join(format!("{}-{}", hash(meta.name.as_str()), meta.generation))
     }
 
     /// Where to download to, locked; a name of its own if another process is at the usual one.

@@ -50,6 +50,10 @@ pub fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
 /// # Errors
 /// [`StorageError::Io`]; what was at `to` is then still there.
 pub fn place_copy(from: &Path, to: &Path, share: bool) -> Result<()> {
+    // Nothing is there in most cases, and a link appears whole by itself.
+    if share && fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
     let temp = temp_beside(to)?;
     if share {
         let linked = temp.path().with_extension("link");

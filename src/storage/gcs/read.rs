@@ -1,13 +1,15 @@
 //! Reads that end: resumed where they broke, cut off when they stall or drip, verified by our own CRC32C.
 
+use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use google_cloud_gax::retry_policy::NeverRetry;
 use google_cloud_storage::model_ext::ReadRange;
 use google_cloud_storage::read_object::ReadObjectResponse;
-use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinHandle;
 
 use super::super::store::OnBytes;
 use super::super::{ObjectMeta, ObjectName, Result, StorageError, files};
@@ -121,7 +123,7 @@ impl Gcs {
         while let Some(chunk) = self.next_chunk(&mut answer, place).await? {
             let len = chunk.len() as u64;
             if transfer.have_bytes + len > meta.size_bytes {
-                transfer.restart().await;
+                transfer.restart(Path::new(place)).await;
                 return Err(StorageError::Corrupt {
                     place: place.to_owned(),
                     detail: format!(
@@ -130,7 +132,7 @@ impl Gcs {
                     ),
                 });
             }
-            transfer.append(&chunk).await?;
+            transfer.append(chunk).await?;
             on_bytes(len);
             let elapsed = window.0.elapsed();
             if elapsed >= self.limits.speed_window {
@@ -220,9 +222,12 @@ fn stalled(gcs: &Gcs) -> String {
 
 /// A file that is being filled, with the checksum of what is in it.
 struct Transfer {
-    file: tokio::fs::File,
+    file: Arc<std::fs::File>,
     /// What is not written yet: a write goes to another thread, which costs more than a chunk is worth.
-    unwritten: Vec<u8>,
+    unwritten: Vec<Bytes>,
+    unwritten_bytes: usize,
+    /// The write under way.
+    writing: Option<JoinHandle<std::io::Result<()>>>,
     /// With what is not written yet.
     have_bytes: u64,
     crc: u32,
@@ -233,64 +238,88 @@ const WRITE_BYTES: usize = 512 << 10;
 
 impl Transfer {
     async fn open(part: &Path, size_bytes: u64) -> Result<Self> {
-        let known = if part.exists() {
-            let path = part.to_owned();
-            tokio::task::spawn_blocking(move || files::checksum(&path))
-                .await
-                .map_err(|e| StorageError::io("reading", part)(std::io::Error::other(e)))??
-        } else {
-            (0, 0)
+        let path = part.to_owned();
+        let open = move || {
+            let length = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            let fits = length <= size_bytes;
+            let (have_bytes, crc) = if fits && length > 0 {
+                files::checksum(&path)?
+            } else {
+                (0, 0)
+            };
+            let mut options = std::fs::OpenOptions::new();
+            options.create(true);
+            if fits {
+                options.append(true);
+            } else {
+                options.write(true).truncate(true);
+            }
+            let file = options.open(&path);
+            let file = Arc::new(file.map_err(StorageError::io("opening", &path))?);
+            Ok(Self {
+                file,
+                unwritten: Vec::new(),
+                unwritten_bytes: 0,
+                writing: None,
+                have_bytes,
+                crc,
+            })
         };
-        let fits = known.0 <= size_bytes;
-        let (have_bytes, crc) = if fits { known } else { (0, 0) };
-        let mut options = tokio::fs::OpenOptions::new();
-        options.create(true);
-        if fits {
-            options.append(true);
-        } else {
-            options.write(true).truncate(true);
-        }
-        let mut file = options
-            .open(part)
+        tokio::task::spawn_blocking(open)
             .await
-            .map_err(StorageError::io("opening", part))?;
-        file.set_max_buf_size(WRITE_BYTES);
-        Ok(Self {
-            file,
-            unwritten: Vec::new(),
-            have_bytes,
-            crc,
-        })
+            .map_err(|e| StorageError::io("opening", part)(std::io::Error::other(e)))?
     }
 
-    async fn append(&mut self, chunk: &[u8]) -> Result<()> {
-        self.unwritten.extend_from_slice(chunk);
+    async fn append(&mut self, chunk: Bytes) -> Result<()> {
         self.have_bytes += chunk.len() as u64;
-        self.crc = crc32c::crc32c_append(self.crc, chunk);
-        if self.unwritten.len() >= WRITE_BYTES {
+        self.crc = crc32c::crc32c_append(self.crc, &chunk);
+        self.unwritten_bytes += chunk.len();
+        self.unwritten.push(chunk);
+        if self.unwritten_bytes >= WRITE_BYTES {
             self.write(Path::new("a downloaded part")).await?;
         }
         Ok(())
     }
 
+    /// Begins to write what is not written yet, once the write before has ended.
     async fn write(&mut self, part: &Path) -> Result<()> {
-        let written = self.file.write_all(&self.unwritten).await;
-        self.unwritten.clear();
-        written.map_err(StorageError::io("writing", part))
+        self.written(part).await?;
+        let chunks = std::mem::take(&mut self.unwritten);
+        self.unwritten_bytes = 0;
+        if !chunks.is_empty() {
+            let file = self.file.clone();
+            let write = move || {
+                chunks
+                    .iter()
+                    .try_for_each(|chunk| (&*file).write_all(chunk))
+            };
+            self.writing = Some(tokio::task::spawn_blocking(write));
+        }
+        Ok(())
+    }
+
+    /// Waits for the write under way.
+    async fn written(&mut self, part: &Path) -> Result<()> {
+        let Some(writing) = self.writing.take() else {
+            return Ok(());
+        };
+        let written = writing.await.map_err(std::io::Error::other);
+        written
+            .and_then(|written| written)
+            .map_err(StorageError::io("writing", part))
     }
 
     async fn flush(&mut self, part: &Path) -> Result<()> {
         self.write(part).await?;
-        self.file
-            .flush()
-            .await
-            .map_err(StorageError::io("writing", part))
+        self.written(part).await
     }
 
     /// Forgets what was read. A failure to do so is found by the checksum of the next try.
-    async fn restart(&mut self) {
-        let _ = self.file.set_len(0).await;
+    async fn restart(&mut self, part: &Path) {
+        let _ = self.written(part).await;
+        let _ = self.file.set_len(0);
         self.unwritten.clear();
+        self.unwritten_bytes = 0;
         self.have_bytes = 0;
         self.crc = 0;
     }
