@@ -171,12 +171,14 @@ impl Performer {
                 dir,
                 generation,
                 document,
+                recipe,
             } => {
                 spawn(&outbox.clone(), "read a mask", move || {
-                    let result = lab_effects::run_mask(&dir, &document).map(Arc::new);
+                    let result = lab_effects::run_mask(&dir, &document, &recipe).map(Arc::new);
                     outbox.send(Event::RunMask {
                         dir,
                         generation,
+                        recipe,
                         result,
                     });
                 });

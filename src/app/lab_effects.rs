@@ -6,6 +6,7 @@ use super::effects::Outbox;
 use super::lab_session::{self, read_session};
 use super::lab_tuning::LabBench;
 use crate::imaging::codecs;
+use crate::model::mask_recipe::MaskRecipe;
 use crate::model::run::{RunDocument, files};
 use crate::state::Event;
 use crate::state::lab::mask_field::MaskField;
@@ -24,13 +25,18 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Reads the mask of a run's folder and measures it.
-pub fn run_mask(dir: &Path, document: &RunDocument) -> Result<MaskField, String> {
+/// Reads the mask of a run's folder, and measures what a recipe leaves of it.
+pub fn run_mask(
+    dir: &Path,
+    document: &RunDocument,
+    recipe: &MaskRecipe,
+) -> Result<MaskField, String> {
     let path = dir.join(files::MASK);
     let raw = codecs::decode_mask(&path)
         .map_err(|error| chain(&error))?
         .into_luma8();
-    MaskField::of_run(&raw, document)
+    let (region, size) = (document.inference_box, document.inference_size_px);
+    MaskField::new(&raw, recipe, region, size)
         .map_err(|error| format!("{}: {}", chain(&error), path.display()))
 }
 

@@ -11,6 +11,7 @@ pub mod judging;
 pub mod lab;
 pub mod look;
 pub mod pivot;
+pub mod run_masks;
 pub mod run_view;
 pub mod seeing;
 pub mod settings;
@@ -22,6 +23,7 @@ pub use update::update;
 
 use crate::model::approved::StagedApproval;
 use crate::model::cell::CellKey;
+use crate::model::mask_recipe::MaskRecipe;
 use crate::model::review::event::{Event as ReviewEvent, EventId, Mark};
 use crate::model::review::export::Format;
 use crate::model::review::select::{Filter, SortBy};
@@ -221,6 +223,8 @@ pub enum Event {
         dir: PathBuf,
         /// The opening that asked for it, [`RunView::generation`].
         generation: u64,
+        /// What cleaned it.
+        recipe: Box<MaskRecipe>,
         /// The field, or why there is none.
         result: Result<Arc<MaskField>, String>,
     },
@@ -355,8 +359,10 @@ pub enum Effect {
         dir: PathBuf,
         /// Comes back with the result.
         generation: u64,
-        /// What the mask is cleaned by and where it lies.
+        /// Where the mask lies.
         document: Box<RunDocument>,
+        /// What it is cleaned by.
+        recipe: Box<MaskRecipe>,
     },
     /// Something for the mask lab.
     Lab(LabEffect),

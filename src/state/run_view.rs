@@ -2,9 +2,9 @@
 
 use super::approving::ApproveView;
 use super::judging::Judging;
-use super::lab::mask_field::MaskField;
 use super::look::{Compare, Look, Reference, ViewRequest};
 use super::pivot::{Grid, Pivot, Strip};
+use super::run_masks::RunMasks;
 use super::seeing::cycle::Cycle;
 use super::seeing::figures::FiguresCache;
 use super::seeing::two_runs::{Matching, OtherRun};
@@ -93,8 +93,8 @@ pub struct RunView {
     pub approving: Option<ApproveView>,
     /// Counts how often the run was read; pictures of an older reading are dropped.
     pub generation: u64,
-    /// Distances to the run's cleaned mask, once they are there; none without a session.
-    pub mask_field: Option<Arc<MaskField>>,
+    /// Distances to the run's cleaned masks, once they are there; none without a session.
+    pub masks: RunMasks,
     /// A recipe that the lab handed over, for cells that are run again.
     pub lab_recipe: Option<MaskRecipe>,
     /// Files that are in the bucket and not here yet.
@@ -145,7 +145,7 @@ impl RunView {
             judging: Judging::new(reviewer, types),
             approving: None,
             generation,
-            mask_field: None,
+            masks: RunMasks::default(),
             lab_recipe: None,
             lacking: BTreeSet::new(),
             revisions: BTreeMap::new(),

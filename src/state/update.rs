@@ -11,7 +11,8 @@ use super::{
 };
 use crate::imaging::difference::Metric;
 use crate::model::ids::ReviewerId;
-use crate::model::run::{RunDocument, files};
+use crate::model::mask_recipe::MaskRecipe;
+use crate::model::run::files;
 use std::path::{Path, PathBuf};
 
 /// Applies a message and says what is to be done outside.
@@ -370,21 +371,26 @@ fn note_unwritten(state: &mut AppState, dir: &Path, waiting: usize, problem: Opt
     }
 }
 
-/// Asks for the mask of the open run, if it has one that was not read yet.
-fn load_mask(state: &AppState) -> Vec<Effect> {
-    let is_here = |view: &&RunView| {
+/// Asks for the masks of the open run that were not read yet.
+pub(super) fn load_masks(state: &mut AppState) -> Vec<Effect> {
+    let is_here = |view: &&mut RunView| {
         !view.lacking.contains(files::MASK) && !view.lacking.contains(files::IMAGE)
     };
-    let wanted = state.run.as_ref().filter(|view| view.mask_field.is_none());
-    let Some(view) = wanted.filter(is_here) else {
+    let Some(view) = state.run.as_mut().filter(is_here) else {
         return Vec::new();
     };
-    let load = |document: &RunDocument| Effect::LoadRunMask {
+    let recipes = view.mask_recipes();
+    let new = view.masks.ask(recipes);
+    let Some(document) = view.run.document() else {
+        return Vec::new();
+    };
+    let load = |recipe: MaskRecipe| Effect::LoadRunMask {
         dir: view.dir.clone(),
         generation: view.generation,
         document: Box::new(document.clone()),
+        recipe: Box::new(recipe),
     };
-    view.run.document().map(load).into_iter().collect()
+    new.into_iter().map(load).collect()
 }
 
 pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
@@ -423,18 +429,19 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 (Err(problem), _) => state.toast(problem, true),
             }
             approving::stage_again(state);
-            effects.extend(load_mask(state));
+            effects.extend(load_masks(state));
             effects
         }
         Event::RunMask {
             dir,
             generation,
+            recipe,
             result,
         } => {
             let asked = |view: &&mut RunView| view.dir == dir && view.generation == generation;
             if let Some(view) = state.run.as_mut().filter(asked) {
                 match result {
-                    Ok(field) => view.mask_field = Some(field),
+                    Ok(field) => view.masks.take(*recipe, field),
                     Err(problem) => {
                         state.toast(format!("mask views are off: {problem}"), true);
                     }

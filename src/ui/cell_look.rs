@@ -124,7 +124,10 @@ pub fn paint(
     if view.is_reference_held && reference.is_some() {
         return Some(paint);
     }
-    paint.mask = memory.mask_field;
+    if let Some((field, place)) = memory.mask_field_of(view, key) {
+        paint.mask = Some(field);
+        paint.mask_box = Some(place);
+    }
     paint.dilate_px = view.shown_dilation_px(key).unwrap_or(0.0);
     apply_overlay(&mut paint, view.look.overlay);
     Some(paint)
@@ -209,7 +212,14 @@ fn apply_overlay(paint: &mut CellPaint, overlay: Overlay) {
             paint.has_token_grid = true;
             paint.overlay = canvas::Overlay::Outline;
         }
-        Overlay::Mask => paint.mode = Mode::Mask,
-        Overlay::Masked => paint.mode = Mode::MaskedPicture,
+        // Around what is inferred the model sees nothing.
+        Overlay::Mask => {
+            paint.mode = Mode::Mask;
+            paint.shown_box = paint.mask_box;
+        }
+        Overlay::Masked => {
+            paint.mode = Mode::MaskedPicture;
+            paint.shown_box = paint.mask_box;
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::note_draft::NoteDraft;
 use super::theme;
 use crate::model::cell::CellKey;
 use crate::model::ids::SessionId;
-use crate::model::run::{CellState, files};
+use crate::model::run::{CellState, PixelBox, files};
 use crate::state::bucket::BucketMsg;
 use crate::state::lab::mask_field::MaskField;
 use crate::state::lab::result::RawPixel;
@@ -19,8 +19,8 @@ use eframe::egui;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The field id of the open run's mask.
-pub const RUN_MASK: FieldId = FieldId(1);
+/// The first field id of the open run's masks; those of the lab come before it.
+const RUN_MASKS: u64 = 100;
 
 /// A selected cell counts as seen from this width on, in points: less does not show a hallucination.
 pub const MIN_SEEN_POINTS: f32 = 110.0;
@@ -36,8 +36,6 @@ pub struct UiMemory {
     pub size_in_image: [f64; 2],
     /// The mask's box in that space.
     pub mask_box: Option<ImageBox>,
-    /// The mask's distance field, once it is there.
-    pub mask_field: Option<FieldId>,
     /// The point under the cursor, which all cells mark.
     pub cursor_in_image: Option<[f64; 2]>,
     /// Whether pictures of the open run are on their way from the bucket.
@@ -82,7 +80,7 @@ pub struct UiMemory {
     applied_theme: Option<(bool, f32)>,
     run_generation: u64,
     run_session: Option<SessionId>,
-    uploaded_field: Option<Arc<MaskField>>,
+    uploaded_masks: Vec<Arc<MaskField>>,
 }
 
 impl UiMemory {
@@ -117,18 +115,17 @@ impl UiMemory {
         if generation != self.run_generation {
             self.run_generation = generation;
             self.take_run(state.run.as_ref());
-            self.mask_field = None;
             self.seen.clear();
             self.visible.clear();
             self.mask_box = None;
-            self.uploaded_field = None;
+            self.give_back_masks();
             self.values_at = None;
             self.was_wiping = false;
             // What was typed about the former run was handed on when its field was left.
             self.note = None;
         }
-        if let Some(field) = state.run.as_ref().and_then(|view| view.mask_field.as_ref()) {
-            self.take_mask(field);
+        if let Some(view) = &state.run {
+            self.take_masks(view);
         }
         if let Some(view) = &state.run
             && let Some(size) = self.known_size(view)
@@ -221,34 +218,49 @@ impl UiMemory {
         }
     }
 
-    /// Hands the run's mask to the GPU when it is another one, and notes its box.
-    fn take_mask(&mut self, field: &Arc<MaskField>) {
-        if self
-            .uploaded_field
-            .as_ref()
-            .is_some_and(|now| Arc::ptr_eq(now, field))
-        {
-            return;
-        }
-        self.uploaded_field = Some(Arc::clone(field));
-        let found = field.mask_box;
-        let corner = |x: u32, y: u32| [f64::from(x), f64::from(y)];
-        self.mask_box = Some(ImageBox {
-            min: corner(found.x, found.y),
-            max: corner(found.x + found.width, found.y + found.height),
-        });
-        if let Some(canvas) = &mut self.canvas {
+    /// Hands the run's masks to the GPU as they come, and notes the box of the run's own.
+    fn take_masks(&mut self, view: &RunView) {
+        for (at, field) in view.masks.all().enumerate() {
+            let is_there = |uploaded: &Arc<MaskField>| Arc::ptr_eq(uploaded, field);
+            if self.uploaded_masks.get(at).is_some_and(is_there) {
+                continue;
+            }
+            self.uploaded_masks.truncate(at);
+            self.uploaded_masks.push(Arc::clone(field));
+            let Some(canvas) = &mut self.canvas else {
+                continue;
+            };
             let raw: Vec<RawMask> = field.raw.iter().copied().map(raw_mask).collect();
             let distances = DistanceField {
                 size: field.size,
                 distance_px: &field.distance_px,
                 raw: Some(&raw),
             };
-            match canvas.set_field(RUN_MASK, &distances) {
-                Ok(()) => self.mask_field = Some(RUN_MASK),
-                Err(problem) => tracing::warn!("the mask cannot be shown: {problem}"),
+            if let Err(problem) = canvas.set_field(FieldId(RUN_MASKS + at as u64), &distances) {
+                tracing::warn!("the mask cannot be shown: {problem}");
             }
         }
+        let own = view.run.document().map(|document| &document.plan.recipe);
+        let own = own.and_then(|recipe| view.masks.of(recipe));
+        self.mask_box = own.map(|(_, field)| box_in_image(field.mask_box));
+    }
+
+    fn give_back_masks(&mut self) {
+        let count = self.uploaded_masks.len() as u64;
+        self.uploaded_masks.clear();
+        if let Some(canvas) = &mut self.canvas {
+            for at in 0..count {
+                canvas.remove_field(FieldId(RUN_MASKS + at));
+            }
+        }
+    }
+
+    /// The mask of a cell and where it lies in the picture, once it is there.
+    pub fn mask_field_of(&self, view: &RunView, key: &CellKey) -> Option<(FieldId, ImageBox)> {
+        let (at, field) = view.masks.of(&view.mask_recipe_of(key)?)?;
+        let is_there = |uploaded: &Arc<MaskField>| Arc::ptr_eq(uploaded, field);
+        let is_uploaded = self.uploaded_masks.get(at).is_some_and(is_there);
+        is_uploaded.then(|| (FieldId(RUN_MASKS + at as u64), box_in_image(field.region)))
     }
 
     fn known_size(&mut self, view: &RunView) -> Option<[f64; 2]> {
@@ -400,4 +412,8 @@ fn raw_mask(pixel: RawPixel) -> RawMask {
         RawPixel::On => RawMask::On,
         RawPixel::Speck => RawMask::Speck,
     }
+}
+
+fn box_in_image(area: PixelBox) -> ImageBox {
+    ImageBox::of_pixels([area.x, area.y], [area.width, area.height])
 }

@@ -165,13 +165,13 @@ fn a_run_of_this_program_streams_in_without_a_false_word_about_what_is_on_its_wa
         assert_eq!(view(window).run.warnings, Vec::<String>::new());
     };
     check(&window);
-    assert!(view(&window).mask_field.is_none());
+    assert!(view(&window).masks.all().next().is_none());
     assert!(view(&window).run.document().is_some());
     store.allow(100);
     until_done(&mut window, 2);
     step_until(&mut window, "the mask is measured", |window| {
         let run = window.state().state().run.as_ref();
-        run.is_some_and(|view| view.mask_field.is_some())
+        run.is_some_and(|view| view.masks.all().next().is_some())
     });
     check(&window);
     assert!(

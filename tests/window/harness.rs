@@ -6,6 +6,7 @@ use fill_audit::app::dialogs::FileDialogs;
 use fill_audit::app::{FillAuditApp, Services};
 use fill_audit::audit::painted_engine::PaintedEngine;
 use fill_audit::state::run_view::RunView;
+use fill_audit::ui::canvas::{CellMap, View};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -210,6 +211,35 @@ pub fn drawn(harness: &mut Harness<'static, FillAuditApp>) -> image::RgbaImage {
             ),
         }
     }
+}
+
+/// What is drawn of a picture of `size` at 100 % about its middle in `cell`, below the cell's title: the point
+/// of the picture and the colour of each pixel on the screen.
+pub fn drawn_at_full_size(
+    harness: &mut Harness<'static, FillAuditApp>,
+    cell: egui::Rect,
+    (width, height): (u32, u32),
+) -> Vec<([f64; 2], [u8; 3])> {
+    let size = [f64::from(width), f64::from(height)];
+    let view = View {
+        center_in_image: size.map(|px| px / 2.0),
+        zoom: 1.0,
+    };
+    let map = CellMap::new(cell, 1.0, &view);
+    let drawn = drawn(harness);
+    let free = egui::Rect::from_min_max(cell.min + egui::vec2(0.0, 26.0), cell.max).shrink(2.0);
+    let mut found = Vec::new();
+    for (x, y, pixel) in drawn.enumerate_pixels() {
+        let at = egui::pos2(x as f32 + 0.5, y as f32 + 0.5);
+        let point = map.to_image(at);
+        let is_on_picture = (0..2).all(|i| (0.0..size[i]).contains(&point[i]));
+        if free.contains(at) && is_on_picture {
+            let [r, g, b, _] = pixel.0;
+            found.push((point, [r, g, b]));
+        }
+    }
+    assert!(found.len() > 20_000, "{} pixels", found.len());
+    found
 }
 
 /// Writes a picture where `FILL_AUDIT_PICTURES` says, for a person to look at.

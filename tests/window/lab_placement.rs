@@ -1,10 +1,10 @@
 //! The mask lab on runs that were given the whole picture and on runs that were given a crop: what it composes
 //! is what the audit writes, and what it draws lies where the crop was cut out.
 
-use super::harness::{Desk, drawn, settle, step_until, view};
+use super::harness::{Desk, drawn_at_full_size, settle, step_until, view};
 use super::lab_runs::{CROP, WHOLE, matrix, run_again, run_of};
 use super::mask_lab::{Window, is_settled, lab, open_session, send, set_recipe, settle_lab};
-use eframe::egui::{Rect, vec2};
+use eframe::egui::vec2;
 use egui_kittest::kittest::Queryable as _;
 use fill_audit::audit::inputs::SessionInputs;
 use fill_audit::imaging::RgbImage;
@@ -17,7 +17,6 @@ use fill_audit::model::run::{InferenceSize, Plan, RunDocument, files};
 use fill_audit::state::command::Command;
 use fill_audit::state::lab::{LabMsg, LabTab};
 use fill_audit::state::{Msg, Page};
-use fill_audit::ui::canvas::{CellMap, View};
 use std::path::{Path, PathBuf};
 
 /// The recipes that the tests tune to: one changes the dilation and the feather, one the clean-up too.
@@ -163,28 +162,9 @@ fn a_session_that_is_open_whole_says_why_a_crop_s_fills_do_not_fit() {
 /// What is drawn of a lab's cell below its title, with the point of the photograph under each pixel. The
 /// lab must show the photograph at 100 % about its middle.
 fn drawn_cell(harness: &mut Window, label: &str) -> Vec<([f64; 2], [u8; 3])> {
-    let rect: Rect = harness.get_by_label(label).rect();
-    let (width, height) = lab(harness).opened.placement.image_size;
-    let view = View {
-        center_in_image: [f64::from(width) / 2.0, f64::from(height) / 2.0],
-        zoom: 1.0,
-    };
-    let map = CellMap::new(rect, 1.0, &view);
-    let drawn = drawn(harness);
-    let free = Rect::from_min_max(rect.min + vec2(0.0, 26.0), rect.max).shrink(2.0);
-    let mut found = Vec::new();
-    for (x, y, pixel) in drawn.enumerate_pixels() {
-        let at = eframe::egui::pos2(x as f32 + 0.5, y as f32 + 0.5);
-        let [px, py] = map.to_image(at);
-        let is_on_photo =
-            (0.0..f64::from(width)).contains(&px) && (0.0..f64::from(height)).contains(&py);
-        if free.contains(at) && is_on_photo {
-            let [r, g, b, _] = pixel.0;
-            found.push(([px, py], [r, g, b]));
-        }
-    }
-    assert!(found.len() > 20_000, "{label}: {} pixels", found.len());
-    found
+    let rect = harness.get_by_label(label).rect();
+    let size = lab(harness).opened.placement.image_size;
+    drawn_at_full_size(harness, rect, size)
 }
 
 /// 100 % about the middle of the photograph, without a cursor over it.

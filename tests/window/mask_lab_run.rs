@@ -23,9 +23,9 @@ fn a_run_opens_zoomed_to_its_mask_s_box() {
             .state()
             .run
             .as_ref()
-            .is_some_and(|view| view.mask_field.is_some())
+            .is_some_and(|view| view.masks.all().next().is_some())
     });
-    let field = view(&harness).mask_field.clone().expect("there");
+    let field = view(&harness).masks.all().next().expect("there").clone();
     assert_eq!(field.size, [256, 192]);
     assert_eq!(view(&harness).view_request.0, ViewRequest::MaskBox);
     // 60..200 by 80..110 at inference size; the one pixel at the tip of the opening's disc keeps one of

@@ -110,7 +110,7 @@ pub fn open(harness: &mut Window, run: &Path) {
         let is_there = state
             .run
             .as_ref()
-            .is_some_and(|view| view.dir == dir && view.mask_field.is_some());
+            .is_some_and(|view| view.dir == dir && view.masks.all().next().is_some());
         is_there && state.opening.is_none()
     });
     settle(harness);

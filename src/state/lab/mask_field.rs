@@ -1,4 +1,4 @@
-//! The mask of an open run as the canvas needs it: distances to the cleaned mask over the whole picture.
+//! The mask of an open run as the canvas needs it: distances to the cleaned mask, and where it lies.
 
 use super::result::RawPixel;
 use crate::imaging::mask::components::despeck;
@@ -6,43 +6,25 @@ use crate::imaging::mask::{BinaryMask, DistanceField, ProcessedMask, binary, pro
 use crate::imaging::resize::resize_area;
 use crate::imaging::{GrayImage, ImagingError};
 use crate::model::mask_recipe::MaskRecipe;
-use crate::model::run::{PixelBox, RunDocument};
+use crate::model::run::PixelBox;
 
-/// The longest side of a field in texels; beyond it a field laid over a whole picture gets coarser.
-/// Distances stay in inference pixels.
-pub const MAX_FIELD_SIDE: u32 = 4096;
-
-/// Distances to a cleaned mask, laid over the whole original picture.
+/// Distances to a cleaned mask at inference size, for the part of the original that the model was given.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MaskField {
-    /// Texels across and down.
+    /// Pixels across and down, at inference size.
     pub size: [u32; 2],
-    /// For each texel, row by row: pixels at inference size to the nearest pixel of the cleaned mask;
-    /// 0 on it, infinite outside what the model was given.
+    /// For each pixel, row by row: pixels to the nearest one of the cleaned mask; 0 on it, infinite where
+    /// nothing is left of the mask.
     pub distance_px: Vec<f32>,
-    /// For each texel: what it was before clean-up.
+    /// For each pixel: what it was before clean-up.
     pub raw: Vec<RawPixel>,
-    /// The box of the grown mask in pixels of the original; all of what the model was given if the mask
-    /// is empty.
+    /// Where it lies in the original, in its pixels.
+    pub region: PixelBox,
+    /// The box of the grown mask in pixels of the original; the region if the mask is empty.
     pub mask_box: PixelBox,
-    /// Original pixels along one pixel at inference size.
-    pub original_px_per_inference_px: f64,
 }
 
 impl MaskField {
-    /// The field of a run from its raw mask at the original's size.
-    ///
-    /// # Errors
-    /// When the run's box does not lie in the mask.
-    pub fn of_run(raw: &GrayImage, document: &RunDocument) -> Result<Self, ImagingError> {
-        Self::new(
-            raw,
-            &document.plan.recipe,
-            document.inference_box,
-            document.inference_size_px,
-        )
-    }
-
     /// The field of a raw mask at the original's size: its part in `region` is brought to
     /// `inference_size` by area and cleaned there.
     ///
@@ -57,17 +39,12 @@ impl MaskField {
         let small = inference_mask(raw, region_of(region), inference_size)?;
         let mask = process(&small, recipe);
         let field = DistanceField::to_white(&mask.cleaned);
-        let layout = Layout::new(inference_size, region, raw.dimensions());
-        let distance_px = layout.lay(&field.distance_f32(), f32::INFINITY);
-        let raw = raw_pixels(&mask.raw, &despeck(&mask.raw, recipe.min_component_px));
-        let raw = layout.lay(&raw, RawPixel::Off);
-        let scale = f64::from(region.width) / f64::from(inference_size.0.max(1));
         Ok(Self {
-            size: layout.size,
-            distance_px,
-            raw,
+            size: inference_size.into(),
+            distance_px: field.distance_f32(),
+            raw: raw_pixels(&mask.raw, &despeck(&mask.raw, recipe.min_component_px)),
+            region,
             mask_box: mask_box(&mask, region, inference_size),
-            original_px_per_inference_px: scale,
         })
     }
 }
@@ -133,64 +110,6 @@ pub fn inference_mask(
     }
     let part = image::imageops::crop_imm(raw, region.x, region.y, region.width, region.height);
     Ok(resize_area(&part.to_image(), width, height))
-}
-
-/// Where the pixels of a part of a picture come to lie in a field over the whole picture.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Layout {
-    /// Texels across and down.
-    pub size: [u32; 2],
-    columns: Vec<Option<usize>>,
-    rows: Vec<Option<usize>>,
-    inner_width: usize,
-}
-
-impl Layout {
-    /// A field over a picture of `image_size` for what was inferred of it at `inner` pixels: at the
-    /// density of the inference pixels, or coarser where that would be too many.
-    pub fn new(inner: (u32, u32), region: PixelBox, image_size: (u32, u32)) -> Self {
-        let density = [
-            f64::from(inner.0) / f64::from(region.width.max(1)),
-            f64::from(inner.1) / f64::from(region.height.max(1)),
-        ];
-        let sides = [
-            f64::from(image_size.0) * density[0],
-            f64::from(image_size.1) * density[1],
-        ];
-        let coarser = (f64::from(MAX_FIELD_SIDE) / sides[0].max(sides[1])).min(1.0);
-        let size = sides.map(|side| ((side * coarser).round() as u32).max(1));
-        // The inference pixel under the centre of each texel; none outside the region.
-        let along = |texels: u32, image: u32, start: u32, length: u32, inner: u32| {
-            (0..texels)
-                .map(|texel| {
-                    let pos_in_image =
-                        (f64::from(texel) + 0.5) * f64::from(image) / f64::from(texels);
-                    let at =
-                        (pos_in_image - f64::from(start)) * f64::from(inner) / f64::from(length);
-                    (at >= 0.0 && at < f64::from(inner)).then_some(at as usize)
-                })
-                .collect()
-        };
-        Self {
-            size,
-            columns: along(size[0], image_size.0, region.x, region.width, inner.0),
-            rows: along(size[1], image_size.1, region.y, region.height, inner.1),
-            inner_width: inner.0 as usize,
-        }
-    }
-
-    /// Values of the inference pixels, laid over the picture; `outside` where nothing was inferred.
-    pub fn lay<T: Copy>(&self, values: &[T], outside: T) -> Vec<T> {
-        let mut placed = Vec::with_capacity(self.rows.len() * self.columns.len());
-        for row in &self.rows {
-            let row = row.and_then(|row| values.get(row * self.inner_width..));
-            placed.extend(self.columns.iter().map(|column| match (row, column) {
-                (Some(row), Some(column)) => row.get(*column).copied().unwrap_or(outside),
-                _ => outside,
-            }));
-        }
-        placed
-    }
 }
 
 fn mask_box(mask: &ProcessedMask, region: PixelBox, (width, height): (u32, u32)) -> PixelBox {
@@ -281,11 +200,11 @@ mod tests {
                 height: 48
             }
         );
-        assert!((field.original_px_per_inference_px - 2.0).abs() < 1e-9);
+        assert_eq!(field.region, region);
     }
 
     #[test]
-    fn a_crop_lies_where_it_was_cut_out_and_nothing_is_mask_around_it() {
+    fn a_crop_lies_where_it_was_cut_out() {
         let region = PixelBox {
             x: 32,
             y: 48,
@@ -293,11 +212,10 @@ mod tests {
             height: 64,
         };
         let field = MaskField::new(&square(128, 64, 80), &RECIPE(), region, (128, 128)).unwrap();
-        assert_eq!(field.size, [256, 256]);
-        // Original pixel 64 is texel 128, as in the whole picture at this density.
-        assert_eq!(at(&field, 128, 128), 0.0);
-        assert!((at(&field, 126, 140) - 2.0).abs() < 1e-6);
-        assert_eq!(at(&field, 63, 140), f32::INFINITY);
+        assert_eq!((field.size, field.region), ([128, 128], region));
+        // Original pixel 64 across and 64 down is 64 and 32 pixels into the enlarged crop.
+        assert_eq!(at(&field, 64, 32), 0.0);
+        assert!((at(&field, 62, 40) - 2.0).abs() < 1e-6);
         assert_eq!(
             field.mask_box,
             PixelBox {
@@ -307,20 +225,6 @@ mod tests {
                 height: 18
             }
         );
-    }
-
-    #[test]
-    fn a_small_crop_of_a_large_picture_stays_within_what_a_gpu_takes() {
-        let region = PixelBox {
-            x: 300,
-            y: 300,
-            width: 40,
-            height: 40,
-        };
-        let field =
-            MaskField::new(&square(400, 310, 330), &RECIPE(), region, (1024, 1024)).unwrap();
-        assert_eq!(field.size, [MAX_FIELD_SIDE; 2]);
-        assert_eq!(at(&field, 3276, 3276), 0.0);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::model::mask_recipe::MaskRecipe;
 use crate::model::run::{CellState, files};
 use crate::state::command::Command;
 use crate::state::look::{self, Overlay, ViewRequest};
+use crate::state::update::load_masks;
 use crate::state::{AppState, Effect, FolderFor};
 use std::path::PathBuf;
 
@@ -143,7 +144,7 @@ pub fn on_msg(state: &mut AppState, msg: LabMsg) -> Vec<Effect> {
         LabMsg::UseInNewRun => return use_in_new_run(state),
         LabMsg::UseInOpenRun => {
             use_in_open_run(state);
-            return Vec::new();
+            return load_masks(state);
         }
         LabMsg::Save => return save(state),
         LabMsg::Settle => return compose(state),
@@ -289,8 +290,8 @@ fn use_in_open_run(state: &mut AppState) {
     state.page = crate::state::Page::Run;
     if differs_otherwise {
         state.toast(
-            "the recipe differs from the run's in more than its dilation: the grid shows the \
-             dilation only, and cells that are run again take all of it",
+            "the recipe differs from the run's in more than its dilation: the grid draws the mask that \
+             it makes, and cells that are run again take all of it",
             false,
         );
     }

@@ -32,6 +32,15 @@ pub struct ImageBox {
 }
 
 impl ImageBox {
+    /// A box of whole pixels from its first pixel, with its width and height.
+    pub fn of_pixels(first: [u32; 2], size: [u32; 2]) -> Self {
+        let end = [0, 1].map(|i| f64::from(first[i]) + f64::from(size[i]));
+        Self {
+            min: first.map(f64::from),
+            max: end,
+        }
+    }
+
     /// The whole of a picture of that size.
     pub fn whole(size_in_image: [f64; 2]) -> Self {
         Self {

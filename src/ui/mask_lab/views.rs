@@ -317,13 +317,8 @@ fn shown_as(pictures: Vec<Picture>, names: Vec<String>) -> Vec<Shown> {
         .collect()
 }
 
-/// A box of whole pixels in image space.
 fn box_in_image(area: PixelBox) -> ImageBox {
-    let corner = |x: u32, y: u32| [f64::from(x), f64::from(y)];
-    ImageBox {
-        min: corner(area.x, area.y),
-        max: corner(area.right(), area.bottom()),
-    }
+    ImageBox::of_pixels([area.x, area.y], [area.width, area.height])
 }
 
 fn mask_box(view: &LabView) -> Option<ImageBox> {
