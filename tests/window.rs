@@ -21,6 +21,7 @@ mod window {
     mod lab_runs;
     mod mask_lab;
     mod mask_lab_run;
+    mod named_session;
     mod run_masks;
     mod run_page;
     pub mod seeing;

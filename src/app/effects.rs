@@ -5,6 +5,7 @@ use super::dialogs::{FileDialogs, SystemDialogs};
 use super::figures_thread::FiguresThread;
 use super::journal_thread::JournalThread;
 use super::lab_effects::{self, LabThread};
+use super::named_session;
 use super::runner::{EngineFactory, RunJob, Runner};
 use crate::audit::run_folder::{self, Verification};
 use crate::audit::{ExtendRequest, approval, estimate, hash};
@@ -183,6 +184,19 @@ impl Performer {
                     });
                 });
             }
+            Effect::NameSession {
+                run,
+                generation,
+                picture,
+                session,
+            } => spawn(&outbox.clone(), "read a session", move || {
+                let result = named_session::name(&run, picture.as_deref(), session);
+                outbox.send(Event::SessionNamed {
+                    run,
+                    generation,
+                    result: result.map(|named| named.map(Box::new)),
+                });
+            }),
             Effect::Bucket(effect) => self.bucket.send(effect, &outbox),
             Effect::ChooseFolder(purpose) => {
                 let dialogs = Arc::clone(&self.services.dialogs);
@@ -191,6 +205,7 @@ impl Performer {
                         FolderFor::Run => "Open a run",
                         FolderFor::OtherRun => "A second run to look at beside this one",
                         FolderFor::Session => "The session to fill",
+                        FolderFor::OpenRun => "The session that this run was made of",
                         FolderFor::Models => "The folder of weights",
                         FolderFor::Runs => "Where runs are kept",
                         FolderFor::Lab => "Open a session in the mask lab",

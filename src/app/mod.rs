@@ -8,6 +8,7 @@ mod journal_thread;
 mod lab_effects;
 mod lab_session;
 mod lab_tuning;
+mod named_session;
 pub mod runner;
 mod window;
 

@@ -14,6 +14,8 @@ pub enum Command {
     GoTo(Page),
     /// Choose a folder and open it as a run.
     OpenRunFolder,
+    /// Say which session the open run was made of, where it has none beside it.
+    NameSession,
     /// Read the open run again.
     Reload,
     /// Previous value of the column axis.
@@ -251,6 +253,7 @@ pub const COMMANDS: &[CommandInfo] = &[
         "Open a run's folder…",
         &[ctrl('o')],
     ),
+    row(C::NameSession, Menu::File, "Name the run's session…", &[]),
     row(
         C::Reload,
         Menu::File,

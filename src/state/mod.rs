@@ -10,6 +10,7 @@ pub mod compose;
 pub mod judging;
 pub mod lab;
 pub mod look;
+pub mod named_session;
 pub mod pivot;
 pub mod run_masks;
 pub mod run_view;
@@ -36,6 +37,7 @@ use lab::mask_field::MaskField;
 use lab::rerun::ExtendRun;
 use lab::{LabEffect, LabEvent, LabMsg, LabView};
 use look::Look;
+use named_session::Named;
 use pivot::Pivot;
 use run_view::{LiveRun, RunView};
 use seeing::{SeeEffect, SeeEvent, SeeMsg};
@@ -228,6 +230,15 @@ pub enum Event {
         /// The field, or why there is none.
         result: Result<Arc<MaskField>, String>,
     },
+    /// The session of a run without one of its own was read.
+    SessionNamed {
+        /// The run's folder.
+        run: PathBuf,
+        /// The opening that asked for it, [`RunView::generation`].
+        generation: u64,
+        /// The session; `None` if nobody named one yet; or why it cannot be used.
+        result: Result<Option<Box<Named>>, String>,
+    },
     /// Something of the mask lab ended.
     Lab(LabEvent),
     /// A second run or figures came.
@@ -336,6 +347,8 @@ pub enum FolderFor {
     Run,
     /// Open it as a second run beside the open one.
     OtherRun,
+    /// The session that the open run was made of.
+    OpenRun,
     /// The form's session.
     Session,
     /// The form's weights.
@@ -363,6 +376,17 @@ pub enum Effect {
         document: Box<RunDocument>,
         /// What it is cleaned by.
         recipe: Box<MaskRecipe>,
+    },
+    /// Read the session of a run that has none of its own: as it was named before, or is named now.
+    NameSession {
+        /// The run's folder.
+        run: PathBuf,
+        /// Comes back with the result.
+        generation: u64,
+        /// One of the run's pictures, to tell the session of another photograph.
+        picture: Option<PathBuf>,
+        /// The session's folder if it is named now.
+        session: Option<PathBuf>,
     },
     /// Something for the mask lab.
     Lab(LabEffect),
@@ -476,7 +500,12 @@ impl AppState {
         });
     }
 
-    /// Whether a run is open whose session is known.
+    /// Whether a run is open whose session is known: its own, or one that was named.
+    pub fn has_run_with_session(&self) -> bool {
+        self.run.as_ref().is_some_and(RunView::has_session)
+    }
+
+    /// Whether a run of this program is open.
     pub fn has_own_run(&self) -> bool {
         self.run
             .as_ref()

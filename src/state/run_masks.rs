@@ -57,7 +57,15 @@ impl RunView {
         self.lab_recipe
             .clone()
             .or_else(|| self.run.recipe_of(key))
-            .or_else(|| Some(self.run.document()?.plan.recipe.clone()))
+            .or_else(|| self.own_mask_recipe())
+    }
+
+    /// The recipe of the mask that the run as a whole is shown with: its own, or none at all for a session
+    /// that was named, since nobody knows how the service cleaned it.
+    pub fn own_mask_recipe(&self) -> Option<MaskRecipe> {
+        let named = self.named.as_ref().map(|_| MaskRecipe::none());
+        let document = self.run.document();
+        document.map(|own| own.plan.recipe.clone()).or(named)
     }
 
     /// The recipes whose masks the run needs, its own first.

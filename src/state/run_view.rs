@@ -3,6 +3,7 @@
 use super::approving::ApproveView;
 use super::judging::Judging;
 use super::look::{Compare, Look, Reference, ViewRequest};
+use super::named_session::NamedSession;
 use super::pivot::{Grid, Pivot, Strip};
 use super::run_masks::RunMasks;
 use super::seeing::cycle::Cycle;
@@ -95,6 +96,8 @@ pub struct RunView {
     pub generation: u64,
     /// Distances to the run's cleaned masks, once they are there; none without a session.
     pub masks: RunMasks,
+    /// The session that a person named for a run of the Python service.
+    pub named: Option<NamedSession>,
     /// A recipe that the lab handed over, for cells that are run again.
     pub lab_recipe: Option<MaskRecipe>,
     /// Files that are in the bucket and not here yet.
@@ -146,6 +149,7 @@ impl RunView {
             approving: None,
             generation,
             masks: RunMasks::default(),
+            named: None,
             lab_recipe: None,
             lacking: BTreeSet::new(),
             revisions: BTreeMap::new(),

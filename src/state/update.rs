@@ -4,6 +4,7 @@ use super::command::Command;
 use super::judging::Judging;
 use super::lab::{self, LabMsg};
 use super::look::{self, Channel, Compare, Overlay, Reference, ViewRequest};
+use super::named_session;
 use super::run_view::RunView;
 use super::{
     AppState, Effect, Event, FolderFor, Msg, Page, Running, approving, bucket, seeing,
@@ -144,6 +145,16 @@ pub(super) fn open(state: &mut AppState, dir: PathBuf) -> Vec<Effect> {
     effects
 }
 
+fn name_session(state: &mut AppState) -> Vec<Effect> {
+    let problem = match &state.run {
+        None => "no run is open",
+        Some(view) if view.run.document().is_some() => "this run has its session beside it",
+        Some(_) => return vec![Effect::ChooseFolder(FolderFor::OpenRun)],
+    };
+    state.toast(problem, true);
+    Vec::new()
+}
+
 pub(super) fn check_form(state: &mut AppState) -> Vec<Effect> {
     match state.compose.request() {
         Ok(request) => {
@@ -177,13 +188,14 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
             match page {
                 Page::Inbox => bucket::list(state),
                 Page::Compose => check_form(state),
-                Page::MaskLab if state.lab.is_none() && state.has_own_run() => {
+                Page::MaskLab if state.lab.is_none() && state.has_run_with_session() => {
                     lab::on_msg(state, LabMsg::OpenRun)
                 }
                 _ => Vec::new(),
             }
         }
         Command::OpenRunFolder => vec![Effect::ChooseFolder(FolderFor::Run)],
+        Command::NameSession => name_session(state),
         Command::Reload => match &state.run {
             Some(view) if state.page == Page::Run => vec![Effect::OpenRun(view.dir.clone())],
             _ => bucket::list(state),
@@ -425,6 +437,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                     state.page = Page::Run;
                     state.show_running();
                     effects.push(Effect::ReadJournals(dir));
+                    effects.extend(named_session::name(state, None));
                 }
                 (Err(problem), _) => state.toast(problem, true),
             }
@@ -449,6 +462,15 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             }
             Vec::new()
         }
+        Event::SessionNamed {
+            run,
+            generation,
+            result,
+        } => {
+            let result = result.map(|named| named.map(|named| *named));
+            named_session::named(state, &run, generation, result);
+            Vec::new()
+        }
         Event::Lab(event) => lab::on_event(state, event),
         Event::See(event) => seeing::on_event(state, event),
         Event::Bucket(event) => bucket::on_event(state, event),
@@ -456,6 +478,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             let text = dir.display().to_string();
             match purpose {
                 FolderFor::Run => return open(state, dir),
+                FolderFor::OpenRun => return named_session::name(state, Some(dir)),
                 FolderFor::OtherRun => return seeing::open_other(state, dir),
                 FolderFor::Lab => return lab::on_msg(state, LabMsg::OpenSession(dir)),
                 FolderFor::LabSession => return lab::save_in(state, dir),

@@ -8,7 +8,7 @@ use super::note_draft::NoteDraft;
 use super::theme;
 use crate::model::cell::CellKey;
 use crate::model::ids::SessionId;
-use crate::model::run::{CellState, PixelBox, files};
+use crate::model::run::{CellState, PixelBox};
 use crate::state::bucket::BucketMsg;
 use crate::state::lab::mask_field::MaskField;
 use crate::state::lab::result::RawPixel;
@@ -240,8 +240,8 @@ impl UiMemory {
                 tracing::warn!("the mask cannot be shown: {problem}");
             }
         }
-        let own = view.run.document().map(|document| &document.plan.recipe);
-        let own = own.and_then(|recipe| view.masks.of(recipe));
+        let own = view.own_mask_recipe();
+        let own = own.and_then(|recipe| view.masks.of(&recipe));
         self.mask_box = own.map(|(_, field)| box_in_image(field.mask_box));
     }
 
@@ -310,11 +310,7 @@ impl UiMemory {
 
     /// The session's photograph, where the run has a copy.
     pub fn original_of(&mut self, view: &RunView) -> Option<ImageId> {
-        view.run.document()?;
-        if view.lacking.contains(files::IMAGE) {
-            return None;
-        }
-        let path = view.dir.join(files::IMAGE);
+        let path = view.original_path()?;
         Some(self.canvas.as_mut()?.image(&ImageSource::File {
             path,
             revision: view.generation,
@@ -323,11 +319,7 @@ impl UiMemory {
 
     /// The session's raw mask, where the run has a copy.
     pub fn mask_of(&mut self, view: &RunView) -> Option<ImageId> {
-        view.run.document()?;
-        if view.lacking.contains(files::MASK) {
-            return None;
-        }
-        let path = view.dir.join(files::MASK);
+        let path = view.mask_path()?;
         Some(self.canvas.as_mut()?.image(&ImageSource::File {
             path,
             revision: view.generation,
@@ -347,7 +339,7 @@ impl UiMemory {
         self.framing = match request.0 {
             ViewRequest::Fit => Framing::Whole,
             ViewRequest::MaskBox => {
-                if self.mask_box.is_none() && view.run.document().is_some() {
+                if self.mask_box.is_none() && view.has_session() {
                     // Ask again at the next frame: the mask is on its way.
                     return;
                 }

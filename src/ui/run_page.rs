@@ -181,7 +181,7 @@ fn reference_menu(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
 
 fn overlay_menu(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
     let mut look = view.look.clone();
-    let has_mask = view.run.document().is_some();
+    let has_mask = view.has_session();
     ui.label("overlay");
     ui.add_enabled_ui(has_mask, |ui| {
         let combo = egui::ComboBox::from_id_salt("overlay")
@@ -200,7 +200,9 @@ fn overlay_menu(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
         });
     })
     .response
-    .on_disabled_hover_text("This run has no session: its mask is unknown, so mask views are off.");
+    .on_disabled_hover_text(
+        "The session of this run is not known: name it to the left, and mask views are there.",
+    );
     if look != view.look {
         out.push(Msg::SetLook(Box::new(look)));
     }

@@ -15,24 +15,27 @@ pub fn originals_ui(
     _state: &AppState,
     view: &RunView,
     memory: &mut UiMemory,
-    _out: &mut Vec<Msg>,
+    out: &mut Vec<Msg>,
 ) {
     egui::ScrollArea::vertical().show(ui, |ui| {
-        if view.run.document().is_none() {
-            ui.strong("Original");
-            ui.label("unknown: this run was written by the Python service, which keeps no session beside it.");
-            ui.weak("Mask views are off until the session is named.");
-        } else {
+        if view.has_session() {
             let original = memory.original_of(view);
             let mask = memory.mask_of(view);
             let marked = memory.marked_point(view);
             pinned_ui(ui, memory, "Original", original, marked);
             pinned_ui(ui, memory, "Mask", mask, marked);
+        } else {
+            ui.strong("Original");
+            ui.label("unknown: this run was written by the Python service, which keeps no session beside it.");
+            ui.weak("Mask views are off until the session is named.");
         }
-        if !view.run.expected.is_empty() {
+        if view.run.document().is_none() {
+            named_ui(ui, view, out);
+        }
+        if !view.expected().is_empty() {
             ui.add_space(6.0);
             ui.strong("Expected");
-            ui.label(&view.run.expected);
+            ui.label(view.expected());
         }
         if let Some(document) = view.run.document() {
             ui.add_space(6.0);
@@ -50,6 +53,22 @@ pub fn originals_ui(
             }
         }
     });
+}
+
+/// Which session a person named for a run that has none of its own.
+fn named_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
+    let label = match &view.named {
+        None => "Name the session…",
+        Some(named) => {
+            ui.label(format!("session {}, as it was named here", named.name))
+                .on_hover_text(named.dir.display().to_string());
+            ui.weak("The mask is drawn as it is: how the service cleaned and grew it is unknown.");
+            "Another session…"
+        }
+    };
+    if ui.button(label).clicked() {
+        out.push(Msg::Command(Command::NameSession));
+    }
 }
 
 fn pinned_ui(

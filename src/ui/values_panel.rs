@@ -48,7 +48,7 @@ pub fn values_ui(ui: &mut egui::Ui, view: &RunView, memory: &mut UiMemory, out: 
                     at[0].floor(),
                     at[1].floor()
                 ));
-                ui.label(if view.run.document().is_some() {
+                ui.label(if view.has_session() {
                     "red, green, blue; ΔE2000 to the original: a difference, no quality"
                 } else {
                     "red, green, blue; the original is unknown, so there is no ΔE"

@@ -18,6 +18,13 @@ pub struct ScriptedDialogs {
     pub answers: Mutex<Vec<PathBuf>>,
 }
 
+impl ScriptedDialogs {
+    /// What the next question is answered with.
+    pub fn answer(&self, path: PathBuf) {
+        self.answers.lock().expect("nobody panicked").push(path);
+    }
+}
+
 impl FileDialogs for ScriptedDialogs {
     fn pick_folder(&self, _title: &str) -> Option<PathBuf> {
         self.answers.lock().ok()?.pop()
@@ -63,6 +70,8 @@ pub struct Desk {
     pub folder: Folder,
     /// The run's copy.
     pub run: PathBuf,
+    /// Answers questions for folders and files.
+    pub dialogs: Arc<ScriptedDialogs>,
 }
 
 impl Desk {
@@ -79,6 +88,7 @@ impl Desk {
         Self {
             folder: Folder::Own(folder),
             run,
+            dialogs: Arc::default(),
         }
     }
 
@@ -87,6 +97,7 @@ impl Desk {
         Self {
             run: folder.join("runs").join(run),
             folder: Folder::Kept(folder),
+            dialogs: Arc::default(),
         }
     }
 
@@ -100,7 +111,7 @@ impl Desk {
 
     pub fn services(&self) -> Services {
         Services {
-            dialogs: Arc::new(ScriptedDialogs::default()),
+            dialogs: self.dialogs.clone(),
             runs_dir: Some(self.folder.path().join("runs")),
             phase1_path: Some(self.phase1()),
             reviewer: Some("ada".to_owned()),

@@ -68,8 +68,11 @@ fn open_run(state: &mut AppState) -> Vec<Effect> {
         return Vec::new();
     };
     let Some(document) = view.run.document() else {
+        if let Some(named) = &view.named {
+            return open(state, LabSource::Session(named.dir.clone()));
+        }
         state.toast(
-            "this run has no session: open the session's folder instead",
+            "this run has no session: name it on the run's page, or open the session's folder",
             true,
         );
         return Vec::new();

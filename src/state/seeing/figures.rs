@@ -85,11 +85,13 @@ pub fn subject(view: &RunView) -> Result<FiguresKey, String> {
         return Err("this cell has no picture".to_owned());
     }
     if view.run.document().is_none() {
-        return Err(
+        let why = if view.named.is_some() {
+            "not available: the mask recipe of this run is unknown, and with it the zones"
+        } else {
             "not available: this run was written by the Python service, which keeps neither session nor \
              mask beside it"
-                .to_owned(),
-        );
+        };
+        return Err(why.to_owned());
     }
     if view.run.recipe_of(cell).is_none() {
         return Err("not available: the recipe of this cell's mask is unknown".to_owned());

@@ -217,7 +217,7 @@ struct Queue {
 
 /// Workers rest while results of this many bytes wait for the window, so that pictures do not pile up when
 /// it takes them slower than they come.
-const MAX_UNTAKEN_BYTES: u64 = 32 << 20;
+const MAX_UNTAKEN_BYTES: u64 = 12 << 20;
 
 /// What a worker does next.
 enum Work {

@@ -81,7 +81,7 @@ use self::{
 pub struct CanvasOptions {
     /// Bytes of textures and pixels; 1 GiB unless the user says otherwise.
     pub budget_bytes: u64,
-    /// Bytes handed to the GPU per frame, so that none is late; 16 MiB by default, and less where
+    /// Bytes handed to the GPU per frame, so that none is late; 8 MiB by default, and less where
     /// copying takes longer than a frame has.
     pub upload_bytes_per_frame: u64,
     /// Threads that decode; by default as many as there are processors, from 2 to 6: the window's own
@@ -101,7 +101,7 @@ impl Default for CanvasOptions {
         let processors = std::thread::available_parallelism().map_or(2, usize::from);
         Self {
             budget_bytes: 1 << 30,
-            upload_bytes_per_frame: 16 << 20,
+            upload_bytes_per_frame: 8 << 20,
             threads: processors.clamp(2, 6),
             max_whole_px: 3072,
             tile_folder: None,

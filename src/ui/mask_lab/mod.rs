@@ -76,7 +76,7 @@ fn open_buttons_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
     }
     let of_run = ui
         .add_enabled(
-            state.has_own_run(),
+            state.has_run_with_session(),
             egui::Button::new("Open the run's session"),
         )
         .on_disabled_hover_text("No run is open whose session is known.");
