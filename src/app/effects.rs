@@ -188,9 +188,15 @@ impl Performer {
                 run,
                 generation,
                 picture,
+                reported,
                 session,
             } => spawn(&outbox.clone(), "read a session", move || {
-                let result = named_session::name(&run, picture.as_deref(), session);
+                let asked = named_session::Asked {
+                    run: &run,
+                    picture: picture.as_deref(),
+                    reported: reported.as_ref(),
+                };
+                let result = named_session::name(&asked, session);
                 outbox.send(Event::SessionNamed {
                     run,
                     generation,
@@ -205,7 +211,7 @@ impl Performer {
                         FolderFor::Run => "Open a run",
                         FolderFor::OtherRun => "A second run to look at beside this one",
                         FolderFor::Session => "The session to fill",
-                        FolderFor::OpenRun => "The session that this run was made of",
+                        FolderFor::OpenRun(_) => "The session that this run was made of",
                         FolderFor::Models => "The folder of weights",
                         FolderFor::Runs => "Where runs are kept",
                         FolderFor::Lab => "Open a session in the mask lab",

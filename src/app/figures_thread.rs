@@ -115,8 +115,7 @@ impl Kept {
 }
 
 fn read(path: &Path) -> Result<RgbImage, String> {
-    let (width, height) = image::image_dimensions(path)
-        .map_err(|error| format!("the picture cannot be read: {error}: {}", path.display()))?;
+    let (width, height) = codecs::dimensions(path).map_err(|error| chain(&error))?;
     let pixels = u64::from(width) * u64::from(height);
     if pixels > MAX_PIXELS {
         return Err(format!(

@@ -5,6 +5,7 @@ use crate::audit::start::read_session;
 use crate::imaging::codecs;
 use crate::imaging::resize::{DEFAULT_LONG_SIDE_PX, inference_size};
 use crate::model::document;
+use crate::model::ids::SessionId;
 use crate::model::mask_recipe::MaskRecipe;
 use crate::model::run::PixelBox;
 use crate::model::session::files;
@@ -17,8 +18,8 @@ use std::sync::Arc;
 /// Hidden, so that it is this machine's own: it is neither listed as a file of the run nor pushed.
 const NOTE: &str = ".fill-audit-session.ron";
 
-/// How far the sides of a fill may be from the photograph's, as a share: the service rounds them to tokens.
-const SIDES_TOLERANCE: f64 = 0.03;
+/// How far the shape of a fill may be from the photograph's, as a share of its sides' ratio.
+const SHAPE_TOLERANCE: f64 = 0.03;
 
 /// What stands in the note.
 #[derive(Debug, Serialize, Deserialize)]
@@ -28,37 +29,68 @@ struct Note {
     session_dir: PathBuf,
 }
 
+/// What is known of the run.
+pub(super) struct Asked<'a> {
+    /// Its folder.
+    pub run: &'a Path,
+    /// One of its pictures.
+    pub picture: Option<&'a Path>,
+    /// The session that its report names.
+    pub reported: Option<&'a SessionId>,
+}
+
 /// The session of a run: `session` as it is named now and remembered from then on, or what was remembered;
-/// `None` if nobody named one yet. `picture` is one of the run's, to tell another photograph's session.
+/// `None` if nobody named one yet.
 ///
 /// # Errors
 /// A sentence that names the file when the folder holds no session, or that of another photograph.
-pub(super) fn name(
-    run: &Path,
-    picture: Option<&Path>,
-    session: Option<PathBuf>,
-) -> Result<Option<Named>, String> {
-    let (dir, is_new) = match session {
-        Some(dir) => (dir, true),
-        None => match remembered(run)? {
-            Some(dir) => (dir, false),
+pub(super) fn name(asked: &Asked<'_>, session: Option<PathBuf>) -> Result<Option<Named>, String> {
+    let is_new = session.is_some();
+    let dir = match session {
+        Some(dir) => dir,
+        None => match remembered(asked.run)? {
+            Some(dir) => dir,
             None => return Ok(None),
         },
     };
     let dir = std::path::absolute(&dir).unwrap_or(dir);
-    let (session, mask) = read(&dir, picture).map_err(|problem| {
+    let (session, mask) = read(&dir, asked.picture).map_err(|problem| {
         if is_new {
             problem
         } else {
             format!("the session that was named for this run: {problem}; name it again")
         }
     })?;
-    let not_kept = is_new.then(|| remember(run, &dir).err()).flatten();
+    let mut warnings = Vec::new();
+    if is_new {
+        if let Some(reported) = asked.reported.filter(|own| own.as_str() != session.name) {
+            warnings.push(format!(
+                "the run's report names the session {reported}, and this is {}",
+                session.name
+            ));
+        }
+        if let Err(problem) = remember(asked.run, &dir) {
+            warnings.push(format!(
+                "the session is named until the window is closed: {problem}"
+            ));
+        }
+    }
     Ok(Some(Named {
         session,
         mask: Arc::new(mask),
-        not_kept,
+        is_new,
+        warnings,
     }))
+}
+
+/// Whether a picture may be a fill of a photograph: of its size, of the size at which it is inferred, or of
+/// about its shape.
+fn is_fill_of(fill: (u32, u32), photograph: (u32, u32)) -> bool {
+    let inferred = inference_size(photograph.0, photograph.1, DEFAULT_LONG_SIDE_PX);
+    let ratio = |(width, height): (u32, u32)| f64::from(width) / f64::from(height.max(1));
+    fill == photograph
+        || fill == inferred
+        || (ratio(fill) / ratio(photograph) - 1.0).abs() <= SHAPE_TOLERANCE
 }
 
 fn read(dir: &Path, picture: Option<&Path>) -> Result<(NamedSession, MaskField), String> {
@@ -73,12 +105,11 @@ fn read(dir: &Path, picture: Option<&Path>) -> Result<(NamedSession, MaskField),
         }
     }
     let session = read_session(dir).map_err(|error| chain(&error))?;
+    let dimensions = |path: &Path| codecs::dimensions(path).map_err(|error| chain(&error));
     let size = dimensions(&image)?;
     if let Some(picture) = picture {
         let found = dimensions(picture)?;
-        let aspect = |(width, height): (u32, u32)| f64::from(width) / f64::from(height.max(1));
-        let off = aspect(found) / aspect(size) - 1.0;
-        if off.abs() > SIDES_TOLERANCE {
+        if !is_fill_of(found, size) {
             return Err(format!(
                 "this is the session of another photograph: it is {}x{}, and the run's pictures are \
                  {}x{}: {}",
@@ -117,13 +148,9 @@ fn read(dir: &Path, picture: Option<&Path>) -> Result<(NamedSession, MaskField),
         dir: dir.to_owned(),
         image,
         mask,
+        revision: 0,
     };
     Ok((named, field))
-}
-
-fn dimensions(path: &Path) -> Result<(u32, u32), String> {
-    image::image_dimensions(path)
-        .map_err(|error| format!("the picture cannot be read: {error}: {}", path.display()))
 }
 
 /// The folder that was named before.
@@ -145,6 +172,8 @@ fn remembered(run: &Path) -> Result<Option<PathBuf>, String> {
 }
 
 fn remember(run: &Path, session: &Path) -> Result<(), String> {
+    // A note that cannot be read is not written over.
+    remembered(run).map_err(|problem| format!("{problem}; remove that file"))?;
     let path = run.join(NOTE);
     let note = Note {
         schema: document::SCHEMA,
@@ -153,4 +182,19 @@ fn remember(run: &Path, session: &Path) -> Result<(), String> {
     let text =
         document::to_ron(&note, &path.display().to_string()).map_err(|error| error.to_string())?;
     codecs::write_atomically(&path, text.as_bytes()).map_err(|error| chain(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fill_has_the_photograph_s_size_or_that_of_inference_or_its_shape() {
+        for fill in [(2000, 620), (1024, 304), (1000, 310)] {
+            assert!(is_fill_of(fill, (2000, 620)), "{fill:?}");
+        }
+        for fill in [(620, 2000), (1024, 1024), (1024, 330)] {
+            assert!(!is_fill_of(fill, (2000, 620)), "{fill:?}");
+        }
+    }
 }

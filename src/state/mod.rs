@@ -24,6 +24,7 @@ pub use update::update;
 
 use crate::model::approved::StagedApproval;
 use crate::model::cell::CellKey;
+use crate::model::ids::SessionId;
 use crate::model::mask_recipe::MaskRecipe;
 use crate::model::review::event::{Event as ReviewEvent, EventId, Mark};
 use crate::model::review::export::Format;
@@ -347,8 +348,8 @@ pub enum FolderFor {
     Run,
     /// Open it as a second run beside the open one.
     OtherRun,
-    /// The session that the open run was made of.
-    OpenRun,
+    /// The session that the open run was made of; with that opening, [`RunView::generation`].
+    OpenRun(u64),
     /// The form's session.
     Session,
     /// The form's weights.
@@ -385,6 +386,8 @@ pub enum Effect {
         generation: u64,
         /// One of the run's pictures, to tell the session of another photograph.
         picture: Option<PathBuf>,
+        /// The session that the run's report names, if it does.
+        reported: Option<SessionId>,
         /// The session's folder if it is named now.
         session: Option<PathBuf>,
     },

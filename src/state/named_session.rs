@@ -1,11 +1,12 @@
 //! The session of a run of the Python service, as a person names it: the service keeps none beside its runs.
 
 use super::lab::mask_field::MaskField;
+use super::look::ViewRequest;
 use super::run_view::RunView;
 use super::{AppState, Effect};
 use crate::model::mask_recipe::MaskRecipe;
 use crate::model::run::files;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A session's folder that belongs to a run without one of its own.
@@ -21,6 +22,8 @@ pub struct NamedSession {
     pub image: PathBuf,
     /// The raw mask.
     pub mask: PathBuf,
+    /// Counts how often it was read; its files may change, unlike a run's copies.
+    pub revision: u64,
 }
 
 /// A session that was read for a run: its mask as it is, since nobody knows how the service cleaned it.
@@ -30,8 +33,10 @@ pub struct Named {
     pub session: NamedSession,
     /// Its mask at the size at which it would be inferred.
     pub mask: Arc<MaskField>,
-    /// Why it is not remembered for the next time, if it is not.
-    pub not_kept: Option<String>,
+    /// Whether a person named it now, rather than before.
+    pub is_new: bool,
+    /// What a person should know: that it is another session than the report names, or is not remembered.
+    pub warnings: Vec<String>,
 }
 
 impl RunView {
@@ -54,6 +59,12 @@ impl RunView {
             return self.named.as_ref().map(of).cloned();
         }
         (!self.lacking.contains(file)).then(|| self.dir.join(file))
+    }
+
+    /// What tells readings of the session's files apart.
+    pub fn session_revision(&self) -> u64 {
+        let revision = self.named.as_ref().map_or(0, |named| named.revision);
+        self.generation + (revision << 32)
     }
 
     /// Whether the run's session is known: its own, or one that was named.
@@ -83,14 +94,37 @@ pub(super) fn name(state: &AppState, session: Option<PathBuf>) -> Vec<Effect> {
         run: view.dir.clone(),
         generation: view.generation,
         picture: first_done.map(|key| view.dir.join(view.run.picture_file(&key))),
+        reported: view.run.session.clone(),
         session,
     }]
+}
+
+/// Takes the folder that a person chose for the run that was open then.
+pub(super) fn chosen(state: &mut AppState, generation: u64, dir: PathBuf) -> Vec<Effect> {
+    if state
+        .run
+        .as_ref()
+        .is_some_and(|view| view.generation == generation)
+    {
+        return name(state, Some(dir));
+    }
+    state.toast("another run is open by now: no session was named", true);
+    Vec::new()
+}
+
+/// Reads the open run's named session again if its folder is `dir`.
+pub(super) fn changed(state: &AppState, dir: &Path) -> Vec<Effect> {
+    let named = state.run.as_ref().and_then(|view| view.named.as_ref());
+    if named.is_some_and(|named| named.dir == dir) {
+        return name(state, None);
+    }
+    Vec::new()
 }
 
 /// Takes the session of a run, or says why it is none.
 pub(super) fn named(
     state: &mut AppState,
-    run: &std::path::Path,
+    run: &Path,
     generation: u64,
     result: Result<Option<Named>, String>,
 ) {
@@ -100,15 +134,22 @@ pub(super) fn named(
     };
     match result {
         Ok(None) => {}
-        Ok(Some(named)) => {
-            view.masks.take(MaskRecipe::none(), named.mask);
-            view.named = Some(named.session);
+        Ok(Some(Named {
+            mut session,
+            mask,
+            is_new,
+            warnings,
+        })) => {
+            session.revision = view.named.as_ref().map_or(0, |former| former.revision + 1);
+            if view.named.is_none() && !is_new {
+                // A run opens at its mask's box.
+                view.ask(ViewRequest::MaskBox);
+            }
+            view.masks.take(MaskRecipe::none(), mask);
+            view.named = Some(session);
             view.figures.forget();
-            if let Some(problem) = named.not_kept {
-                state.toast(
-                    format!("the session is named until the window is closed: {problem}"),
-                    true,
-                );
+            for warning in warnings {
+                state.toast(warning, true);
             }
         }
         Err(problem) => state.toast(problem, true),

@@ -42,6 +42,18 @@ impl RunMasks {
         new
     }
 
+    /// Takes back that a mask was asked for: it could not be read, and may be tried again.
+    pub fn give_up(&mut self, recipe: &MaskRecipe) {
+        self.asked.retain(|own| !is_same_clean_up(own, recipe));
+    }
+
+    /// Forgets the masks of other clean-ups than these.
+    pub fn keep_only(&mut self, recipes: &[MaskRecipe]) {
+        let is_kept = |own: &MaskRecipe| recipes.iter().any(|recipe| is_same_clean_up(own, recipe));
+        self.asked.retain(is_kept);
+        self.there.retain(|(own, _)| is_kept(own));
+    }
+
     /// Takes a mask that was asked for.
     pub fn take(&mut self, recipe: MaskRecipe, field: Arc<MaskField>) {
         self.there
@@ -57,7 +69,7 @@ impl RunView {
         self.lab_recipe
             .clone()
             .or_else(|| self.run.recipe_of(key))
-            .or_else(|| self.own_mask_recipe())
+            .or_else(|| self.named.as_ref().map(|_| MaskRecipe::none()))
     }
 
     /// The recipe of the mask that the run as a whole is shown with: its own, or none at all for a session
@@ -118,6 +130,9 @@ mod tests {
             std::slice::from_ref(&own)
         );
         assert_eq!(masks.ask([wider, opened.clone()]), [opened]);
-        assert_eq!(masks.ask([own]), []);
+        assert_eq!(masks.ask([own.clone()]), []);
+        // One that could not be read is asked for at the next reading.
+        masks.give_up(&own);
+        assert_eq!(masks.ask([own.clone()]), [own]);
     }
 }

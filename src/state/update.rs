@@ -149,7 +149,9 @@ fn name_session(state: &mut AppState) -> Vec<Effect> {
     let problem = match &state.run {
         None => "no run is open",
         Some(view) if view.run.document().is_some() => "this run has its session beside it",
-        Some(_) => return vec![Effect::ChooseFolder(FolderFor::OpenRun)],
+        Some(view) => {
+            return vec![Effect::ChooseFolder(FolderFor::OpenRun(view.generation))];
+        }
     };
     state.toast(problem, true);
     Vec::new()
@@ -392,6 +394,9 @@ pub(super) fn load_masks(state: &mut AppState) -> Vec<Effect> {
         return Vec::new();
     };
     let recipes = view.mask_recipes();
+    if view.run.document().is_some() {
+        view.masks.keep_only(&recipes);
+    }
     let new = view.masks.ask(recipes);
     let Some(document) = view.run.document() else {
         return Vec::new();
@@ -413,7 +418,10 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             }
             let mut effects = Vec::new();
             match (result, &mut state.run) {
-                (Ok(run), Some(view)) if view.dir == dir => view.refresh(*run),
+                (Ok(run), Some(view)) if view.dir == dir => {
+                    view.refresh(*run);
+                    effects.extend(named_session::name(state, None));
+                }
                 (Ok(run), slot) => {
                     state.next_id += 1;
                     let reviewer = ReviewerId::from_name(&state.settings.reviewer);
@@ -456,6 +464,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 match result {
                     Ok(field) => view.masks.take(*recipe, field),
                     Err(problem) => {
+                        view.masks.give_up(&recipe);
                         state.toast(format!("mask views are off: {problem}"), true);
                     }
                 }
@@ -478,7 +487,9 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             let text = dir.display().to_string();
             match purpose {
                 FolderFor::Run => return open(state, dir),
-                FolderFor::OpenRun => return named_session::name(state, Some(dir)),
+                FolderFor::OpenRun(generation) => {
+                    return named_session::chosen(state, generation, dir);
+                }
                 FolderFor::OtherRun => return seeing::open_other(state, dir),
                 FolderFor::Lab => return lab::on_msg(state, LabMsg::OpenSession(dir)),
                 FolderFor::LabSession => return lab::save_in(state, dir),

@@ -236,13 +236,15 @@ impl UiMemory {
                 distance_px: &field.distance_px,
                 raw: Some(&raw),
             };
-            if let Err(problem) = canvas.set_field(FieldId(RUN_MASKS + at as u64), &distances) {
+            let id = FieldId(RUN_MASKS + at as u64);
+            if let Err(problem) = canvas.set_field(id, &distances) {
+                canvas.remove_field(id);
                 tracing::warn!("the mask cannot be shown: {problem}");
             }
         }
         let own = view.own_mask_recipe();
         let own = own.and_then(|recipe| view.masks.of(&recipe));
-        self.mask_box = own.map(|(_, field)| box_in_image(field.mask_box));
+        self.mask_box = own.map(|(_, field)| self.placed(view, field, field.mask_box));
     }
 
     fn give_back_masks(&mut self) {
@@ -257,10 +259,31 @@ impl UiMemory {
 
     /// The mask of a cell and where it lies in the picture, once it is there.
     pub fn mask_field_of(&self, view: &RunView, key: &CellKey) -> Option<(FieldId, ImageBox)> {
-        let (at, field) = view.masks.of(&view.mask_recipe_of(key)?)?;
+        // While the lab's is on its way, the cell's own is shown.
+        let shown = view.mask_recipe_of(key);
+        let found = shown.and_then(|recipe| view.masks.of(&recipe));
+        let (at, field) = found.or_else(|| view.masks.of(&view.run.recipe_of(key)?))?;
         let is_there = |uploaded: &Arc<MaskField>| Arc::ptr_eq(uploaded, field);
         let is_uploaded = self.uploaded_masks.get(at).is_some_and(is_there);
-        is_uploaded.then(|| (FieldId(RUN_MASKS + at as u64), box_in_image(field.region)))
+        let id = FieldId(RUN_MASKS + at as u64);
+        is_uploaded.then(|| (id, self.placed(view, field, field.region)))
+    }
+
+    /// Where a box of a mask lies in image space. The mask of a named session belongs to a photograph of
+    /// another size than the cells may have, which image space is that of.
+    fn placed(&self, view: &RunView, field: &MaskField, area: PixelBox) -> ImageBox {
+        let own = ImageBox::of_pixels([area.x, area.y], [area.width, area.height]);
+        if view.run.document().is_some() {
+            return own;
+        }
+        let photograph = [field.region.width, field.region.height];
+        let scaled = |at: [f64; 2]| {
+            [0, 1].map(|i| at[i] * self.size_in_image[i] / f64::from(photograph[i].max(1)))
+        };
+        ImageBox {
+            min: scaled(own.min),
+            max: scaled(own.max),
+        }
     }
 
     fn known_size(&mut self, view: &RunView) -> Option<[f64; 2]> {
@@ -273,9 +296,15 @@ impl UiMemory {
             .map(|(key, _)| key.clone());
         let any = any.and_then(|key| self.image_of(view, &key));
         let canvas = self.canvas.as_ref()?;
-        let size = original
-            .and_then(|id| canvas.image_size(id))
-            .or_else(|| canvas.image_size(any?))?;
+        // Boxes are noted in pixels of the original, or of the cells where nobody keeps an original: naming
+        // a session must not move them.
+        let in_order = if view.run.document().is_some() {
+            [original, any]
+        } else {
+            [any, original]
+        };
+        let mut known = in_order.into_iter().flatten();
+        let size = known.find_map(|id| canvas.image_size(id))?;
         Some(size.map(f64::from))
     }
 
@@ -310,20 +339,22 @@ impl UiMemory {
 
     /// The session's photograph, where the run has a copy.
     pub fn original_of(&mut self, view: &RunView) -> Option<ImageId> {
-        let path = view.original_path()?;
-        Some(self.canvas.as_mut()?.image(&ImageSource::File {
-            path,
-            revision: view.generation,
-        }))
+        let (path, revision) = (view.original_path()?, view.session_revision());
+        Some(
+            self.canvas
+                .as_mut()?
+                .image(&ImageSource::File { path, revision }),
+        )
     }
 
     /// The session's raw mask, where the run has a copy.
     pub fn mask_of(&mut self, view: &RunView) -> Option<ImageId> {
-        let path = view.mask_path()?;
-        Some(self.canvas.as_mut()?.image(&ImageSource::File {
-            path,
-            revision: view.generation,
-        }))
+        let (path, revision) = (view.mask_path()?, view.session_revision());
+        Some(
+            self.canvas
+                .as_mut()?
+                .image(&ImageSource::File { path, revision }),
+        )
     }
 
     /// Does what the state asked of the view, once, now that sizes on screen are known.
@@ -404,8 +435,4 @@ fn raw_mask(pixel: RawPixel) -> RawMask {
         RawPixel::On => RawMask::On,
         RawPixel::Speck => RawMask::Speck,
     }
-}
-
-fn box_in_image(area: PixelBox) -> ImageBox {
-    ImageBox::of_pixels([area.x, area.y], [area.width, area.height])
 }

@@ -6,13 +6,19 @@ use eframe::egui::vec2;
 use egui_kittest::kittest::Queryable as _;
 use fill_audit::model::mask_recipe::MaskRecipe;
 use fill_audit::state::Msg;
-use fill_audit::state::look::{Look, Overlay, Reference};
+use fill_audit::state::command::Command;
+use fill_audit::state::look::{Look, Overlay, Reference, ViewRequest};
 use image::{GrayImage, Luma};
 use std::path::PathBuf;
 
-/// A session whose photograph is one of the run's own pictures, brought to another size.
-fn session(desk: &Desk, (width, height): (u32, u32)) -> PathBuf {
-    let dir = desk.folder.path().join("cat-on-sofa");
+/// The session that the run's report names, with one of the run's own pictures for a photograph, brought to
+/// another size.
+fn session(desk: &Desk, size: (u32, u32)) -> PathBuf {
+    session_called(desk, "D1A406F5", size)
+}
+
+fn session_called(desk: &Desk, name: &str, (width, height): (u32, u32)) -> PathBuf {
+    let dir = desk.folder.path().join(name);
     std::fs::create_dir_all(&dir).expect("made");
     let picture = image::open(service_run().join("Q8_0_gs10.png")).expect("there");
     let resized = picture.resize_exact(width, height, image::imageops::FilterType::Triangle);
@@ -71,11 +77,7 @@ fn the_program_asks_for_the_session_and_then_shows_original_and_mask() {
         view(&harness).original_path(),
         Some(session.join("image.png"))
     );
-    for shown in [
-        "Original",
-        "Mask",
-        "session cat-on-sofa, as it was named here",
-    ] {
+    for shown in ["Original", "Mask", "session D1A406F5, as it was named here"] {
         assert!(
             harness.query_all_by_label(shown).next().is_some(),
             "{shown}"
@@ -112,6 +114,8 @@ fn the_program_asks_for_the_session_and_then_shows_original_and_mask() {
     drop(harness);
     let mut harness = opened(&desk);
     step_until(&mut harness, "it is remembered", is_named);
+    // It opens at the mask, as any run does.
+    assert_eq!(view(&harness).view_request, (ViewRequest::MaskBox, 1));
     assert_eq!(
         view(&harness).original_path(),
         Some(session.join("image.png"))
@@ -166,8 +170,89 @@ fn a_session_that_went_away_is_asked_for_again_and_says_which() {
     });
     let said = toasts(&harness).remove(0);
     assert!(
-        said.contains("cat-on-sofa") && said.contains("name it again"),
+        said.contains("D1A406F5") && said.contains("name it again"),
         "{said}"
     );
     assert!(harness.query_by_label("Name the session…").is_some());
+}
+
+#[test]
+fn boxes_and_cells_stay_where_they_are_when_a_larger_photograph_is_named() {
+    let desk = Desk::new();
+    let mut harness = opened(&desk);
+    let cell = |harness: &mut Window| {
+        harness.remove_cursor();
+        settle(harness);
+        harness.run_steps(2);
+        let rect = harness.get_by_label("Q8_0_gs30, done").rect();
+        let drawn = super::harness::drawn(harness);
+        let [x, y] = [rect.min.x, rect.min.y].map(|at| at as u32);
+        let [width, height] = [rect.width(), rect.height()].map(|px| px as u32);
+        image::imageops::crop_imm(&drawn, x, y, width, height).to_image()
+    };
+    harness.state_mut().send(Msg::Command(Command::ActualSize));
+    let before = cell(&mut harness);
+    let (width, height) = picture_size();
+    let session = session(&desk, (width * 3, height * 3));
+    name(&desk, &mut harness, session, "Name the session…");
+    step_until(&mut harness, "it is named", is_named);
+    assert!(cell(&mut harness) == before);
+}
+
+#[test]
+fn what_changes_in_the_session_is_seen_after_the_next_reading() {
+    let desk = Desk::new();
+    let mut harness = opened(&desk);
+    let session = session(&desk, picture_size());
+    name(&desk, &mut harness, session.clone(), "Name the session…");
+    step_until(&mut harness, "it is named", is_named);
+    let before = view(&harness).session_revision();
+    let (width, height) = picture_size();
+    let all = GrayImage::from_pixel(width, height, Luma([255]));
+    all.save(session.join("mask.png")).expect("written");
+    harness.state_mut().send(Msg::Command(Command::Reload));
+    step_until(&mut harness, "it is read again", |harness| {
+        view(harness).session_revision() != before
+    });
+    let field = view(&harness).masks.all().next().expect("there");
+    assert_eq!(
+        (field.mask_box.width, field.mask_box.height),
+        (width, height)
+    );
+}
+
+#[test]
+fn a_note_that_cannot_be_read_is_not_written_over() {
+    let desk = Desk::new();
+    let note = desk.run.join(".fill-audit-session.ron");
+    std::fs::write(&note, "(schema: 99, session_dir: \"elsewhere\")").expect("written");
+    let mut harness = opened(&desk);
+    step_until(&mut harness, "it is said", |harness| {
+        !toasts(harness).is_empty()
+    });
+    let session = session(&desk, picture_size());
+    name(&desk, &mut harness, session, "Name the session…");
+    step_until(&mut harness, "it is named", is_named);
+    let said = toasts(&harness);
+    assert!(
+        said.iter()
+            .any(|said| said.contains("until the window is closed")),
+        "{said:?}"
+    );
+    let text = std::fs::read_to_string(&note).expect("there");
+    assert!(text.contains("schema: 99"), "{text}");
+}
+
+#[test]
+fn another_session_than_the_report_names_is_taken_with_a_word() {
+    let desk = Desk::new();
+    let mut harness = opened(&desk);
+    let session = session_called(&desk, "cat-on-sofa", picture_size());
+    name(&desk, &mut harness, session, "Name the session…");
+    step_until(&mut harness, "it is named", is_named);
+    let said = toasts(&harness).remove(0);
+    assert!(
+        said.contains("D1A406F5") && said.contains("cat-on-sofa"),
+        "{said}"
+    );
 }

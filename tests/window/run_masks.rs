@@ -141,3 +141,25 @@ fn a_recipe_from_the_lab_draws_its_own_mask_until_it_is_taken_back() {
         .collect();
     assert_eq!(again, own);
 }
+
+#[test]
+fn a_mask_that_comes_late_is_drawn_after_the_next_reading() {
+    let desk = Desk::new();
+    let run = run_twice(&desk, WHOLE);
+    let mask = run.join(files::MASK);
+    let aside = desk.folder.path().join("mask-aside.png");
+    std::fs::rename(&mask, &aside).expect("moved");
+    let mut harness = desk.plain();
+    harness.state_mut().send(Msg::Open(run));
+    step_until(&mut harness, "it is missed", |harness| {
+        let toasts = &harness.state().state().toasts;
+        toasts
+            .iter()
+            .any(|toast| toast.text.contains("mask views are off"))
+    });
+    std::fs::rename(&aside, &mask).expect("moved back");
+    harness.state_mut().send(Msg::Command(Command::Reload));
+    step_until(&mut harness, "both masks are there", |harness| {
+        view(harness).masks.all().count() == 2
+    });
+}

@@ -83,6 +83,37 @@ pub fn decode(path: &Path) -> Result<Decoded, ImagingError> {
     decode_bytes(&bytes, &path.display().to_string())
 }
 
+/// Width and height in pixels of a picture as [`decode`] gives it, from the file's head alone.
+///
+/// # Errors
+/// The file cannot be read, or is no picture of a known format. The error names the path.
+pub fn dimensions(path: &Path) -> Result<(u32, u32), ImagingError> {
+    let read = |source| ImagingError::Read {
+        path: path.to_path_buf(),
+        source,
+    };
+    let failed = |error: image::ImageError| ImagingError::Decode {
+        name: path.display().to_string(),
+        reason: error.to_string(),
+    };
+    let reader = ImageReader::open(path).map_err(read)?;
+    let reader = reader.with_guessed_format().map_err(read)?;
+    let mut decoder = reader.into_decoder().map_err(failed)?;
+    let (width, height) = decoder.dimensions();
+    let is_turned = matches!(
+        decoder.orientation(),
+        Ok(Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH)
+    );
+    Ok(if is_turned {
+        (height, width)
+    } else {
+        (width, height)
+    })
+}
+
 /// Reads a mask file: 8 bits a channel and upright as [`decode`], but with the values that stand in the
 /// file. A mask's greys are no colours, and a profile would move them across the threshold.
 ///

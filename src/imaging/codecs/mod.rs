@@ -8,7 +8,7 @@ mod write;
 
 pub use colour::ColourSource;
 pub use decode::{
-    Decoded, MAX_PIXELS, Pixels, decode, decode_bytes, decode_mask, decode_mask_bytes,
+    Decoded, MAX_PIXELS, Pixels, decode, decode_bytes, decode_mask, decode_mask_bytes, dimensions,
 };
 pub use write::{
     encode_grey_png, encode_rgb_png, encode_rgba_png, sha256_of_bytes, sha256_of_file,

@@ -181,6 +181,7 @@ fn the_orientation_of_a_camera_is_followed() {
     assert!(decoded.was_reoriented);
     // 24 x 16 with red at the top left, to be turned clockwise: red at the top right.
     assert_eq!(decoded.size(), (16, 24));
+    assert_eq!(dimensions(&fixture("turned.jpg")).unwrap(), (16, 24));
     let rgb = decoded.into_rgb();
     let is_red = |x, y| rgb.get_pixel(x, y).0[1] < 80;
     assert!(is_red(13, 2) && !is_red(2, 2) && !is_red(13, 20));

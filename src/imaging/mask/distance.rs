@@ -467,6 +467,33 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_sides_are_exact_too() {
+        let ends = [(3, 0), (45_990, 0), (20_001, 0)];
+        for (width, height) in [(46_000, 1), (1, 46_000)] {
+            let mut mask = BinaryMask::black(width, height);
+            for (at, zero) in ends {
+                let (x, y) = if height == 1 { (at, zero) } else { (zero, at) };
+                mask.set(x, y, true);
+            }
+            let field = DistanceField::to_white(&mask);
+            for at in (0..46_000_u32).step_by(17) {
+                let nearest = ends.iter().map(|(end, _)| at.abs_diff(*end).pow(2)).min();
+                let (x, y) = if height == 1 { (at, 0) } else { (0, at) };
+                assert_eq!(
+                    Some(field.squared_at(x, y)),
+                    nearest,
+                    "{width}x{height}: {at}"
+                );
+            }
+        }
+        // One white pixel in a corner: the greatest distances that fit.
+        let mut mask = BinaryMask::black(46_340, 2);
+        mask.set(0, 0, true);
+        let field = DistanceField::to_white(&mask);
+        assert_eq!(field.squared_at(46_339, 1), 46_339_u32.pow(2) + 1);
+    }
+
+    #[test]
     fn bands_are_joined_without_a_seam() {
         // Taller than two bands, with white in the first and the last rows only.
         let mut mask = BinaryMask::black(3, 300);

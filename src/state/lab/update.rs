@@ -8,6 +8,7 @@ use crate::model::mask_recipe::MaskRecipe;
 use crate::model::run::{CellState, files};
 use crate::state::command::Command;
 use crate::state::look::{self, Overlay, ViewRequest};
+use crate::state::named_session;
 use crate::state::update::load_masks;
 use crate::state::{AppState, Effect, FolderFor};
 use std::path::PathBuf;
@@ -435,6 +436,7 @@ pub fn on_event(state: &mut AppState, event: LabEvent) -> Vec<Effect> {
                     }
                     view.saved_recipe = Some(saved.recipe);
                     state.toast(format!("saved: {}", saved.dir.display()), false);
+                    return named_session::changed(state, &saved.dir);
                 }
                 Err(problem) => state.toast(problem, true),
             }

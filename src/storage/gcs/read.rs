@@ -1,9 +1,8 @@
 //! Reads that end: resumed where they broke, cut off when they stall or drip, verified by our own CRC32C.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use google_cloud_gax::retry_policy::NeverRetry;
@@ -225,7 +224,8 @@ struct Transfer {
     file: Arc<std::fs::File>,
     /// What is not written yet: a write goes to another thread, which costs more than a chunk is worth.
     unwritten: Vec<Bytes>,
-    unwritten_bytes: usize,
+    unwritten_bytes: u64,
+    written_at: Instant,
     /// The write under way.
     writing: Option<JoinHandle<std::io::Result<()>>>,
     /// With what is not written yet.
@@ -234,7 +234,10 @@ struct Transfer {
 }
 
 /// Bytes of one write.
-const WRITE_BYTES: usize = 512 << 10;
+const WRITE_BYTES: u64 = 512 << 10;
+
+/// What came is written after this long at the latest, so that a slow transfer can be gone on with.
+const WRITE_AFTER: Duration = Duration::from_millis(500);
 
 impl Transfer {
     async fn open(part: &Path, size_bytes: u64) -> Result<Self> {
@@ -248,18 +251,14 @@ impl Transfer {
                 (0, 0)
             };
             let mut options = std::fs::OpenOptions::new();
-            options.create(true);
-            if fits {
-                options.append(true);
-            } else {
-                options.write(true).truncate(true);
-            }
+            options.create(true).write(true).truncate(!fits);
             let file = options.open(&path);
             let file = Arc::new(file.map_err(StorageError::io("opening", &path))?);
             Ok(Self {
                 file,
                 unwritten: Vec::new(),
                 unwritten_bytes: 0,
+                written_at: Instant::now(),
                 writing: None,
                 have_bytes,
                 crc,
@@ -273,27 +272,31 @@ impl Transfer {
     async fn append(&mut self, chunk: Bytes) -> Result<()> {
         self.have_bytes += chunk.len() as u64;
         self.crc = crc32c::crc32c_append(self.crc, &chunk);
-        self.unwritten_bytes += chunk.len();
+        self.unwritten_bytes += chunk.len() as u64;
         self.unwritten.push(chunk);
-        if self.unwritten_bytes >= WRITE_BYTES {
+        if self.unwritten_bytes >= WRITE_BYTES || self.written_at.elapsed() >= WRITE_AFTER {
             self.write(Path::new("a downloaded part")).await?;
         }
         Ok(())
     }
 
-    /// Begins to write what is not written yet, once the write before has ended.
+    /// Begins to write what is not written yet, once the write before has ended. Every byte has its place: a
+    /// write that outlives its transfer repeats what the next one writes there.
     async fn write(&mut self, part: &Path) -> Result<()> {
         self.written(part).await?;
         let chunks = std::mem::take(&mut self.unwritten);
-        self.unwritten_bytes = 0;
+        let start = self.have_bytes - std::mem::take(&mut self.unwritten_bytes);
+        self.written_at = Instant::now();
         if !chunks.is_empty() {
             let file = self.file.clone();
-            let write = move || {
-                chunks
-                    .iter()
-                    .try_for_each(|chunk| (&*file).write_all(chunk))
-            };
-            self.writing = Some(tokio::task::spawn_blocking(write));
+            self.writing = Some(tokio::task::spawn_blocking(move || {
+                let mut at = start;
+                chunks.iter().try_for_each(|chunk| {
+                    write_all_at(&file, chunk, at)?;
+                    at += chunk.len() as u64;
+                    Ok(())
+                })
+            }));
         }
         Ok(())
     }
@@ -311,7 +314,17 @@ impl Transfer {
 
     async fn flush(&mut self, part: &Path) -> Result<()> {
         self.write(part).await?;
-        self.written(part).await
+        self.written(part).await?;
+        let length = self.file.metadata().map(|metadata| metadata.len());
+        let length = length.map_err(StorageError::io("reading", part))?;
+        if length == self.have_bytes {
+            return Ok(());
+        }
+        // Somebody else has written to it.
+        let problem = format!("{length} bytes are there instead of {}", self.have_bytes);
+        Err(StorageError::io("writing", part)(std::io::Error::other(
+            problem,
+        )))
     }
 
     /// Forgets what was read. A failure to do so is found by the checksum of the next try.
@@ -322,5 +335,78 @@ impl Transfer {
         self.unwritten_bytes = 0;
         self.have_bytes = 0;
         self.crc = 0;
+    }
+}
+
+#[cfg(unix)]
+fn write_all_at(file: &std::fs::File, bytes: &[u8], at: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, at)
+}
+
+#[cfg(windows)]
+fn write_all_at(file: &std::fs::File, mut bytes: &[u8], mut at: u64) -> std::io::Result<()> {
+    while !bytes.is_empty() {
+        let written = std::os::windows::fs::FileExt::seek_write(file, bytes, at)?;
+        if written == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        bytes = bytes.get(written..).unwrap_or_default();
+        at += written as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    #[tokio::test]
+    async fn what_came_slowly_is_on_disk_before_it_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("a.part");
+        let mut transfer = Transfer::open(&part, 100).await.unwrap();
+        transfer.append(Bytes::from_static(b"0123")).await.unwrap();
+        transfer.written_at = Instant::now()
+            .checked_sub(WRITE_AFTER)
+            .unwrap_or_else(Instant::now);
+        transfer.append(Bytes::from_static(b"4567")).await.unwrap();
+        transfer.written(&part).await.unwrap();
+        assert_eq!(std::fs::read(&part).unwrap(), b"01234567");
+        drop(transfer);
+        let next = Transfer::open(&part, 100).await.unwrap();
+        assert_eq!(next.have_bytes, 8);
+        assert_eq!(next.crc, crc32c::crc32c(b"01234567"));
+    }
+
+    #[tokio::test]
+    async fn a_write_that_outlives_its_transfer_harms_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("a.part");
+        let mut first = Transfer::open(&part, 8).await.unwrap();
+        first.append(Bytes::from_static(b"0123")).await.unwrap();
+        // Stopped before its bytes were written, and gone on with by another.
+        let mut second = Transfer::open(&part, 8).await.unwrap();
+        assert_eq!(second.have_bytes, 0);
+        second
+            .append(Bytes::from_static(b"01234567"))
+            .await
+            .unwrap();
+        second.flush(&part).await.unwrap();
+        first.flush(&part).await.unwrap_err();
+        assert_eq!(std::fs::read(&part).unwrap(), b"01234567");
+        second.flush(&part).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_part_that_is_longer_than_its_object_is_begun_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let part = dir.path().join("a.part");
+        std::fs::write(&part, "0123456789").unwrap();
+        let mut transfer = Transfer::open(&part, 4).await.unwrap();
+        assert_eq!(transfer.have_bytes, 0);
+        transfer.append(Bytes::from_static(b"abcd")).await.unwrap();
+        transfer.flush(&part).await.unwrap();
+        assert_eq!(std::fs::read(&part).unwrap(), b"abcd");
     }
 }

@@ -10,7 +10,7 @@ use std::{
     hash::{Hash, Hasher},
     io::BufReader,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         mpsc::{Receiver, Sender, TryRecvError, channel},
@@ -20,7 +20,7 @@ use std::{
 use image::ImageDecoder as _;
 
 use super::{
-    ahead::{AheadJob, AheadQueue},
+    ahead::{AheadQueue, DecodedAhead, Stamp},
     pixels::{DecodedImage, Level, THUMBNAIL_PX},
     texture_store::ImageId,
     tiles::{TileFile, TileKey},
@@ -222,7 +222,7 @@ const MAX_UNTAKEN_BYTES: u64 = 12 << 20;
 /// What a worker does next.
 enum Work {
     Job(Job),
-    Ahead(AheadJob),
+    Ahead(PathBuf),
 }
 
 impl Queue {
@@ -401,8 +401,8 @@ impl Worker {
         while let Some(work) = self.next() {
             let job = match work {
                 Work::Job(job) => job,
-                Work::Ahead(job) => {
-                    self.decode_ahead(job);
+                Work::Ahead(path) => {
+                    self.decode_ahead(&path);
                     continue;
                 }
             };
@@ -442,12 +442,15 @@ impl Worker {
         }
     }
 
-    fn decode_ahead(&self, job: AheadJob) {
-        let source = ImageSource::file(&job.path);
-        // What fails here fails again when the window asks, and is reported then.
-        let image = catch_unwind(AssertUnwindSafe(|| (self.decode)(&source)));
-        let image = image.ok().and_then(Result::ok);
-        self.shared.queue().ahead.finish(job, image);
+    fn decode_ahead(&self, path: &Path) {
+        let decoded = Stamp::of(path).and_then(|stamp| {
+            let source = ImageSource::file(path);
+            // What fails here fails again when the window asks, and is reported then.
+            let image = catch_unwind(AssertUnwindSafe(|| (self.decode)(&source)));
+            let image = image.ok().and_then(Result::ok)?;
+            Some(DecodedAhead::new(path.to_owned(), stamp, image))
+        });
+        self.shared.queue().ahead.finish(path, decoded);
         // Somebody may wait for this very picture.
         self.shared.has_work.notify_all();
     }
@@ -473,6 +476,7 @@ impl Worker {
 
     fn decode(&self, source: &ImageSource, detail: Detail) -> Result<Outcome, String> {
         let ahead = self.shared.queue().ahead.take(source);
+        let ahead = ahead.and_then(DecodedAhead::if_unchanged);
         let image = ahead.map_or_else(|| (self.decode)(source), Ok)?;
         let size = image.size();
         let badge = image.badge().cloned();

@@ -166,6 +166,14 @@ impl DecodedImage {
         self.badge.as_ref()
     }
 
+    /// Bytes of its pixels.
+    pub fn size_bytes(&self) -> u64 {
+        match &self.samples {
+            Samples::Rgb8(rgb8) => rgb8.len() as u64,
+            Samples::Rgba8(level) => level.rgba8.len() as u64,
+        }
+    }
+
     /// Width and height in pixels.
     pub fn size(&self) -> [u32; 2] {
         self.size

@@ -359,6 +359,9 @@ mod tests {
             ([47, 21], [13, 8]),
             ([48, 20], [12, 5]),
             ([48, 21], [16, 3]),
+            // By whole pixels: each width that has a way of its own.
+            ([48, 20], [24, 10]),
+            ([48, 40], [6, 5]),
             ([600, 600], [2, 2]),
         ] {
             let rgb8 = bytes(from[0] * from[1] * 3);

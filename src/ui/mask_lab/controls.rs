@@ -248,8 +248,8 @@ fn destinations_ui(ui: &mut egui::Ui, state: &AppState, view: &LabView, out: &mu
             state.has_own_run(),
             egui::Button::new("Compare with the open run"),
         )
-        .on_hover_text("Shows this dilation over the run's cells, and what each was made at.")
-        .on_disabled_hover_text("No run is open whose session is known.");
+        .on_hover_text("Shows this recipe's mask over the run's cells, and what each was made at.")
+        .on_disabled_hover_text("No run is open whose cells' recipe is known.");
     if compare.clicked() {
         out.push(Msg::Lab(LabMsg::UseInOpenRun));
     }
