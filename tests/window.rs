@@ -7,6 +7,7 @@ mod window {
     mod bucket_store;
     mod composing;
     mod crash;
+    mod grid;
     pub mod harness;
     mod hostile;
     mod judging;

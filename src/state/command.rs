@@ -108,6 +108,10 @@ pub enum Command {
     ClearVerdict,
     /// To the next cell without a verdict.
     NextUnreviewed,
+    /// Let clicks and drags on pictures mark them, as with Shift.
+    MarkTool,
+    /// Mark what is on screen of the selected cell, without a pointer.
+    MarkView,
     /// Take back.
     Undo,
     /// Do again.
@@ -600,6 +604,18 @@ pub const COMMANDS: &[CommandInfo] = &[
         "Clear the verdict",
         &[letter('u')],
     ),
+    row(
+        C::MarkTool,
+        Menu::Review,
+        "Draw boxes and points",
+        &[letter('k')],
+    ),
+    row(
+        C::MarkView,
+        Menu::Review,
+        "Mark the part that is on screen",
+        &[shift(Key::Char('k'))],
+    ),
     row(C::Undo, Menu::Review, "Undo", &[ctrl('z')]),
     row(C::Redo, Menu::Review, "Redo", &[ctrl_shift('z'), ctrl('y')]),
     row(C::Blind, Menu::Review, "Blind comparison", &[letter('b')]),
@@ -733,6 +749,8 @@ pub fn is_allowed_in_blind(command: Command) -> bool {
             | C::CycleOverlay
             | C::SetReference
             | C::HoldReference
+            | C::MarkTool
+            | C::MarkView
             | C::ReferenceIsOriginal
             | C::AutoCycle
             | C::CycleFaster

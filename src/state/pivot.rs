@@ -21,12 +21,29 @@ pub struct Pivot {
 /// Cells that only an extension asked for: one line of cells that differ along one axis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Strip {
-    /// The axis along which they differ.
-    pub axis: Axis,
+    /// The axes along which they differ, which their captions name.
+    pub axes: Vec<Axis>,
     /// What they share, as a title: `steps at Q5_K_S · guidance 4`.
     pub title: String,
     /// The cells, in the order of the axis; a cell of the matrix that fits in the row is in it too.
     pub cells: Vec<CellKey>,
+}
+
+impl Strip {
+    /// What tells one of its cells from the others, in words: `20 steps`.
+    pub fn says(&self, key: &CellKey, prompts: &[String]) -> Vec<String> {
+        let word = |axis: &Axis| {
+            let value = axis.value_of(key).label(prompts);
+            match axis {
+                Axis::Quant => value,
+                Axis::Guidance => format!("gs {value}"),
+                Axis::Steps if value == "1" => "1 step".to_owned(),
+                Axis::Steps => format!("{value} steps"),
+                axis => format!("{} {value}", axis.label()),
+            }
+        };
+        self.axes.iter().map(word).collect()
+    }
 }
 
 /// The grid that a pivot gives.
@@ -378,7 +395,7 @@ fn strips(run: &Run, main: &BTreeSet<CellKey>) -> Vec<Strip> {
         );
         cells.sort_by_key(|key| axis.value_of(key));
         strips.push(Strip {
-            axis,
+            axes: vec![axis],
             title: strip_title(run, main, first, axis),
             cells,
         });
@@ -476,7 +493,10 @@ mod tests {
         assert_eq!((grid.rows.len(), grid.columns.len()), (2, 3));
         assert_eq!(grid.strips.len(), 1);
         let strip = &grid.strips[0];
-        assert_eq!(strip.axis, Axis::Steps);
+        assert_eq!(strip.axes, [Axis::Steps]);
+        // A cell of the matrix that stands in the strip too says its value there.
+        let says = |key: &CellKey| strip.says(key, &[]).join(", ");
+        assert!(strip.cells.iter().all(|key| says(key).ends_with(" steps")));
         assert_eq!(strip.title, "steps at Q8_0 · guidance 2");
         let names: Vec<String> = strip.cells.iter().map(|k| k.name(&run.defaults)).collect();
         assert_eq!(names, ["Q8_0_gs2_s20", "Q8_0_gs2", "Q8_0_gs2_s50"]);

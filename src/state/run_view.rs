@@ -84,6 +84,10 @@ pub struct RunView {
     pub cycle: Cycle,
     /// A second run, beside which this one is looked at.
     pub other: Option<OtherRun>,
+    /// Whether a click or a drag on a picture marks it, as with Shift.
+    pub is_marking: bool,
+    /// Counts what was asked to be marked without a pointer.
+    pub mark_requests: u64,
     /// How much the selected cell differs from what it is compared with.
     pub figures: FiguresCache,
     /// What is under way on it.
@@ -143,6 +147,8 @@ impl RunView {
             is_reference_held: false,
             cycle: Cycle::default(),
             other: None,
+            is_marking: false,
+            mark_requests: 0,
             figures: FiguresCache::default(),
             live: None,
             judging: Judging::new(reviewer, types),
@@ -218,11 +224,13 @@ impl RunView {
             } else {
                 "by GPU time, quickest first"
             };
+            let varies = |axis: &Axis| self.run.axis_values(*axis).len() > 1;
+            let varied: Vec<Axis> = Axis::ALL.into_iter().filter(varies).collect();
             let strips = sorted
                 .chunks(SORTED_PER_ROW)
                 .enumerate()
                 .map(|(index, cells)| Strip {
-                    axis: Axis::Quant,
+                    axes: varied.clone(),
                     title: if index == 0 {
                         title.to_owned()
                     } else {
@@ -294,9 +302,18 @@ impl RunView {
         let mut all: Vec<CellKey> = [(1, 0), (-1, 0), (0, 1), (0, -1)]
             .into_iter()
             .map(|(columns, rows)| self.grid.neighbour(from, columns, rows))
-            .filter(|key| key != from)
             .collect();
-        all.dedup();
+        // The next page on either side, and where it goes by itself.
+        for axis in self.pivot.page.keys().copied().chain(self.cycle.axis) {
+            let line = self.along(axis);
+            let at = line.iter().position(|key| key == from).unwrap_or(0);
+            let count = line.len().max(1);
+            for next in [at + 1, at + count - 1] {
+                all.extend(line.get(next % count).cloned());
+            }
+        }
+        let mut seen = BTreeSet::from([from.clone()]);
+        all.retain(|key| seen.insert(key.clone()));
         all
     }
 

@@ -172,6 +172,10 @@ pub(super) fn check_form(state: &mut AppState) -> Vec<Effect> {
 }
 
 fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
+    if let Some(reason) = seeing::why_not(state, command) {
+        state.toast(reason, true);
+        return Vec::new();
+    }
     if state.page == Page::MaskLab
         && let Some(effects) = lab::on_command(state, command)
     {
@@ -307,6 +311,9 @@ fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec
             view.is_full_screen = false;
             view.cycle.is_on = false;
         }
+        Command::HoldReference => view.is_reference_held = !view.is_reference_held,
+        Command::MarkTool => view.is_marking = !view.is_marking,
+        Command::MarkView => view.mark_requests += 1,
         Command::SetReference => {
             if let Some(key) = &view.selected {
                 view.look.reference = Reference::Cell(key.clone());

@@ -7,6 +7,7 @@ use crate::model::matrix::Axis;
 use crate::model::run::CellState;
 use crate::state::lab::rerun;
 use crate::state::look::{Channel, Compare, Overlay, Reference};
+use crate::state::pivot::Strip;
 use crate::state::run_view::RunView;
 use crate::state::seeing::time_tone::{TimeTone, secs_label};
 
@@ -57,19 +58,11 @@ pub fn reference_label(view: &RunView) -> String {
     }
 }
 
-/// What differs from the labels around a cell, and how long it took.
-pub fn caption(view: &RunView, key: &CellKey) -> Option<String> {
+/// What differs from the labels around a cell, and how long it took. In the matrix the labels say which cell it
+/// is; in a strip its own axes are left to say.
+pub fn caption(view: &RunView, key: &CellKey, strip: Option<&Strip>) -> Option<String> {
     let mut parts = Vec::new();
-    let in_strip = view.grid.strips.iter().find(|strip| {
-        strip.cells.contains(key) && !view.grid.cells.iter().flatten().any(|cell| cell == key)
-    });
-    if let Some(strip) = in_strip {
-        let value = strip.axis.value_of(key).label(&view.run.prompts);
-        parts.push(match strip.axis {
-            Axis::Steps => format!("{value} steps"),
-            axis => format!("{} {value}", axis.label()),
-        });
-    }
+    parts.extend(strip.map_or_else(Vec::new, |strip| strip.says(key, &view.run.prompts)));
     // The time that the cells are toned by, or the wall's.
     let time = match view.look.tone {
         TimeTone::Gpu => TimeTone::Gpu,
@@ -133,6 +126,23 @@ pub fn paint(
     Some(paint)
 }
 
+/// What the canvas paints while the reference is held in a cell's place.
+pub fn paint_reference(
+    view: &RunView,
+    key: &CellKey,
+    shown: View,
+    memory: &mut UiMemory,
+) -> Option<CellPaint> {
+    let reference = match &view.look.reference {
+        Reference::Original => memory.original_of(view),
+        Reference::Cell(other) => memory.image_of(view, other),
+        Reference::OtherRun => memory.other_image_of(view, key),
+    };
+    let mut paint = CellPaint::new(reference?, shown);
+    paint.size_in_image = Some(memory.size_in_image);
+    Some(paint)
+}
+
 /// What the canvas paints for the second run's cell beside one of the first. Its mask is its own and is
 /// not known here, so that no overlay lies over it.
 pub fn paint_other(
@@ -189,9 +199,6 @@ fn looked_at(
             threshold: view.look.threshold,
         },
     };
-    if paint.mode.needs_reference() && paint.reference.is_none() {
-        paint.mode = Mode::Plain;
-    }
     paint
 }
 

@@ -31,6 +31,7 @@ pub fn full_screen_ui(
     let pixels_per_point = ui.pixels_per_point();
     let cell_px = canvas::cell_px(own, pixels_per_point);
     memory.answer_view_request(view, cell_px);
+    super::marking::mark_by_key(view, cell_px, memory, out);
     wipe::bring_into_view(own, pixels_per_point, view, memory, out);
     let response = place_ui(ui, own, key, false, view, memory, out);
     let other_response = other.map(|rect| place_ui(ui, rect, key, true, view, memory, out));
@@ -56,7 +57,12 @@ pub fn full_screen_ui(
             canvas::paint_cursor_mark(ui.painter(), rect, &shown, point);
         }
     }
-    if let (Some((at, pointer)), true) = (hovered, view.look.has_loupe) {
+    // Without a pointer over the pictures the loupe stands where the values are read.
+    let looked_at = hovered.unwrap_or_else(|| {
+        let map = canvas::CellMap::new(own, pixels_per_point, &shown);
+        (own, map.to_ui(memory.values_point()))
+    });
+    if let ((at, pointer), true) = (looked_at, view.look.has_loupe) {
         let paint = if at == own {
             cell_look::paint(view, key, shown, memory)
         } else {
@@ -67,7 +73,13 @@ pub fn full_screen_ui(
         }
     }
     memory.note_seen(view, key, own.width(), out);
-    // Where an arrow leads is loaded now, so that it stands there in the very next frame.
+    // What Space shows, and where an arrow, a page or the cycle leads, is loaded now, so that it stands there
+    // in the very next frame.
+    if let Some(paint) = cell_look::paint_reference(view, key, shown, memory)
+        && let Some(canvas) = memory.canvas.as_mut()
+    {
+        canvas::preload_cell(pixels_per_point, own, &paint, canvas);
+    }
     for neighbour in view.neighbours() {
         if let Some(paint) = cell_look::paint(view, &neighbour, shown, memory)
             && let Some(canvas) = memory.canvas.as_mut()

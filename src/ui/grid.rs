@@ -59,6 +59,7 @@ pub fn grid_ui(ui: &mut egui::Ui, view: &RunView, memory: &mut UiMemory, out: &m
         area.max,
     );
     let mut viewport_ui = ui.new_child(egui::UiBuilder::new().max_rect(viewport).id_salt("cells"));
+    let from_labels = wheel_over_labels(ui, area, viewport);
     let scroll = egui::ScrollArea::both()
         .id_salt("grid")
         .auto_shrink(false)
@@ -68,6 +69,7 @@ pub fn grid_ui(ui: &mut egui::Ui, view: &RunView, memory: &mut UiMemory, out: &m
         })
         .show_viewport(&mut viewport_ui, |ui, _| {
             let (content, _) = ui.allocate_exact_size(layout.content_size(), egui::Sense::hover());
+            ui.scroll_with_delta(from_labels);
             cells_ui(ui, content.min, &layout, view, memory, out);
         });
     let place = LabelArea {
@@ -78,9 +80,20 @@ pub fn grid_ui(ui: &mut egui::Ui, view: &RunView, memory: &mut UiMemory, out: &m
     grid_labels::labels_ui(ui, &place, &layout, view, &row_labels, out);
 }
 
+/// How far the wheel was turned over the labels: there it scrolls the grid, over a cell it zooms.
+fn wheel_over_labels(ui: &egui::Ui, area: Rect, viewport: Rect) -> egui::Vec2 {
+    let pointer = ui.input(|input| input.pointer.hover_pos());
+    let is_over_labels =
+        pointer.is_some_and(|pointer| area.contains(pointer) && !viewport.contains(pointer));
+    if !is_over_labels || !ui.rect_contains_pointer(area) {
+        return egui::Vec2::ZERO;
+    }
+    ui.input_mut(|input| std::mem::take(&mut input.smooth_scroll_delta))
+}
+
 fn place_all(corner: egui::Pos2, layout: &GridLayout, view: &RunView) -> Vec<Placed> {
     let has_strip = time_tone::is_on(view);
-    let place = |key: &CellKey, rect: Rect| {
+    let place = |key: &CellKey, rect: Rect, strip: Option<usize>| {
         let picture = if has_strip {
             rect.with_max_y(rect.bottom() - time_tone::STRIP_HEIGHT)
         } else {
@@ -92,19 +105,24 @@ fn place_all(corner: egui::Pos2, layout: &GridLayout, view: &RunView) -> Vec<Pla
             rect,
             own,
             other,
+            strip,
         }
     };
     let mut placed = Vec::new();
     for row in 0..view.grid.rows.len() {
         for column in 0..view.grid.columns.len() {
             if let Some(key) = view.grid.at(row, column) {
-                placed.push(place(key, layout.cell_rect(corner, row, column)));
+                placed.push(place(key, layout.cell_rect(corner, row, column), None));
             }
         }
     }
     for (index, strip) in view.grid.strips.iter().enumerate() {
         for (column, key) in strip.cells.iter().enumerate() {
-            placed.push(place(key, layout.strip_rect(corner, index, column)));
+            placed.push(place(
+                key,
+                layout.strip_rect(corner, index, column),
+                Some(index),
+            ));
         }
     }
     placed
@@ -132,6 +150,7 @@ fn cells_ui(
     let pixels_per_point = ui.pixels_per_point();
     let cell_px = canvas::cell_px(first.own, pixels_per_point);
     memory.answer_view_request(view, cell_px);
+    super::marking::mark_by_key(view, cell_px, memory, out);
     wipe::bring_into_view(first.own, pixels_per_point, view, memory, out);
     // Bring the selected cell into view when keys moved it.
     if memory.last_selected != view.selected {
@@ -193,7 +212,20 @@ fn cells_ui(
             }
         }
     }
-    if let (Some(at), true) = (hovered, view.look.has_loupe) {
+    if view.look.has_loupe
+        && let Some(at) = hovered.or_else(|| {
+            // Without a pointer over the cells the loupe stands where the values are read.
+            let selected = |it: &&Placed| Some(&it.key) == view.selected.as_ref();
+            let it = placed.iter().find(selected)?;
+            let map = canvas::CellMap::new(it.own, pixels_per_point, &shown);
+            Some(Hovered {
+                rect: it.own,
+                pointer: map.to_ui(memory.values_point()),
+                key: it.key.clone(),
+                is_other: false,
+            })
+        })
+    {
         let paint = if at.is_other {
             cell_look::paint_other(view, &at.key, shown, memory)
         } else {

@@ -20,6 +20,8 @@ pub struct Placed {
     pub own: Rect,
     /// The second run's picture, where each cell is a pair.
     pub other: Option<Rect>,
+    /// The strip that it stands in; `None` in the matrix.
+    pub strip: Option<usize>,
 }
 
 /// Draws a cell; `times` are the least and the most of all, where cells are toned by time.
@@ -36,7 +38,7 @@ pub fn cell_ui(
     let map = canvas::CellMap::new(it.own, ui.pixels_per_point(), &shown);
     verdicts::paint_verdict(painter, it.own, &it.key, view);
     verdicts::paint_marks(painter, it.own, &it.key, view, &map);
-    badges(painter, it.own, &it.key, view);
+    badges(painter, it, view);
     if let Some(rect) = it.other {
         other_ui(painter, rect, &it.key, shown, view, memory);
         for (rect, letter) in [(it.own, "A"), (rect, "B")] {
@@ -151,7 +153,8 @@ fn paint_done(painter: &egui::Painter, rect: Rect, paint: &CellPaint, memory: &m
     }
 }
 
-fn badges(painter: &egui::Painter, rect: Rect, key: &CellKey, view: &RunView) {
+fn badges(painter: &egui::Painter, it: &Placed, view: &RunView) {
+    let (rect, key) = (it.own, &it.key);
     let mut text = String::new();
     match view.run.baseline(key) {
         Some(Baseline::Exact) => text.push('★'),
@@ -180,7 +183,8 @@ fn badges(painter: &egui::Painter, rect: Rect, key: &CellKey, view: &RunView) {
         let pos = rect.right_bottom() + vec2(-4.0, -3.0);
         outline(pos, Align2::RIGHT_BOTTOM, &text, theme::WARNING);
     }
-    if let Some(caption) = cell_look::caption(view, key)
+    if let Some(caption) =
+        cell_look::caption(view, key, it.strip.and_then(|at| view.grid.strips.get(at)))
         && rect.width() > 90.0
     {
         outline(

@@ -61,6 +61,8 @@ pub fn labels_ui(
             (rect.width() - 4.0).max(20.0),
         );
         let at = pos2(rect.center().x, top.center().y) - galley.size() / 2.0;
+        let own = Rect::from_min_size(at, galley.size()).intersect(top);
+        named(ui, own, ("column label", column), galley.text());
         painter.galley(at, galley, theme::ON_SURROUND);
     }
     let painter = ui.painter_at(left);
@@ -73,6 +75,8 @@ pub fn labels_ui(
             layout.label_width - 8.0,
         );
         let at = pos2(left.left() + 6.0, rect.center().y - galley.size().y / 2.0);
+        let own = Rect::from_min_size(at, galley.size()).intersect(left);
+        named(ui, own, ("row label", row), galley.text());
         painter.galley(at, galley, theme::ON_SURROUND);
     }
     let names = format!(
@@ -88,4 +92,13 @@ pub fn labels_ui(
         FontId::proportional(10.0),
         theme::ON_SURROUND,
     );
+}
+
+/// Gives a painted label its accessible name, where anything of it is in view.
+fn named(ui: &egui::Ui, rect: Rect, id: (&str, usize), text: &str) {
+    if rect.is_positive() {
+        let response = ui.interact(rect, ui.scope_id().with(id), Sense::hover());
+        let name = format!("{}: {text}", id.0);
+        response.widget_info(|| egui::WidgetInfo::labeled(egui::Role::Label, true, &name));
+    }
 }

@@ -1,4 +1,5 @@
-//! Drawing boxes and points on a picture, with Shift and the mouse, in pixels of the original image.
+//! Boxes and points on a picture, in pixels of the original image: drawn with the mouse, with Shift or while
+//! the tool is on, or by a key for what is on screen.
 
 use super::UiMemory;
 use super::canvas::CellMap;
@@ -20,7 +21,7 @@ pub fn mark_response(
     memory: &mut UiMemory,
     out: &mut Vec<Msg>,
 ) {
-    let has_shift = ui.input(|input| input.modifiers.shift);
+    let has_shift = view.is_marking || ui.input(|input| input.modifiers.shift);
     let is_mine = memory.drawing.as_ref().is_some_and(|(cell, _)| cell == key);
     if !has_shift && !is_mine {
         return;
@@ -93,6 +94,16 @@ pub fn mark_response(
 }
 
 /// A new mark carries the cell's failure type where there is just one.
+/// Marks what is on screen of the selected cell, where that was asked for by a key.
+pub fn mark_by_key(view: &RunView, cell_px: [f64; 2], memory: &mut UiMemory, out: &mut Vec<Msg>) {
+    let part = memory.take_mark_request(view, cell_px);
+    if let (Some(part), Some(key)) = (part, &view.selected) {
+        let corner = |at: [f64; 2]| (at[0] as f32, at[1] as f32);
+        let shape = Shape::between(corner(part.min), corner(part.max));
+        out.push(add(key, shape, view));
+    }
+}
+
 fn add(key: &CellKey, shape: Shape, view: &RunView) -> Msg {
     let types = view.judging.review.types(Some(&view.judging.reviewer), key);
     let failure = if types.len() == 1 {

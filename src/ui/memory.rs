@@ -77,6 +77,7 @@ pub struct UiMemory {
     /// What the mask lab keeps.
     pub lab: super::mask_lab::LabMemory,
     request_seen: Option<u64>,
+    mark_requests_seen: (u64, u64),
     applied_theme: Option<(bool, f32)>,
     run_generation: u64,
     run_session: Option<SessionId>,
@@ -139,8 +140,9 @@ impl UiMemory {
     fn take_run(&mut self, view: Option<&RunView>) {
         let session = view.and_then(|view| view.run.session.clone());
         let is_same = session.is_some() && session == self.run_session;
+        let was_open = self.run_session.is_some();
         self.run_session = session;
-        if is_same && matches!(self.framing, Framing::Free(_)) {
+        if was_open && is_same && !matches!(self.framing, Framing::Box(_)) {
             self.request_seen = view.map(|view| view.view_request.1);
         } else {
             self.framing = Framing::Whole;
@@ -396,6 +398,24 @@ impl UiMemory {
             }
         };
         self.request_seen = Some(request.1);
+    }
+
+    /// What is on screen of the selected cell, once each time that it was asked to be marked.
+    pub fn take_mark_request(&mut self, view: &RunView, cell_px: [f64; 2]) -> Option<ImageBox> {
+        let now = (view.generation, view.mark_requests);
+        let is_new = self.mark_requests_seen != now && view.mark_requests > 0;
+        self.mark_requests_seen = now;
+        if !is_new {
+            return None;
+        }
+        let shown = self.framing.view(self.size_in_image, cell_px);
+        let half = [0, 1].map(|i| cell_px[i] / shown.zoom / 2.0);
+        let on_screen = ImageBox {
+            min: [0, 1].map(|i| shown.center_in_image[i] - half[i]),
+            max: [0, 1].map(|i| shown.center_in_image[i] + half[i]),
+        };
+        let part = on_screen.intersection(&ImageBox::whole(self.size_in_image));
+        (part.size()[0] >= 1.0 && part.size()[1] >= 1.0).then_some(part)
     }
 
     /// The point whose values are listed: under the cursor, or where it was last, or in the middle of what

@@ -177,6 +177,12 @@ fn reference_menu(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
     if look != view.look {
         out.push(Msg::SetLook(Box::new(look)));
     }
+    let held = ui
+        .selectable_label(view.is_reference_held, "show it")
+        .on_hover_text("The reference in every cell's place, as while Space is held");
+    if held.clicked() {
+        out.push(Msg::Command(Command::HoldReference));
+    }
 }
 
 fn overlay_menu(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {

@@ -1,10 +1,11 @@
 //! What surrounds every page: tab bar with menus, status bar, messages.
 
 use super::{theme, transfers};
-use crate::state::command::{COMMANDS, Command, Menu, is_blind_only};
+use crate::state::command::{COMMANDS, Command, Menu};
 use crate::state::compose::duration_label;
 use crate::state::lab::LabMsg;
 use crate::state::lab::rerun::{self, RerunScope};
+use crate::state::look::Channel;
 use crate::state::run_view::RunView;
 use crate::state::seeing;
 use crate::state::{AppState, Msg, Page};
@@ -59,10 +60,7 @@ fn menu_ui(ui: &mut egui::Ui, menu: Menu, state: &AppState, out: &mut Vec<Msg>) 
         egui::ScrollArea::vertical()
             .max_height(560.0)
             .show(ui, |ui| {
-                for info in COMMANDS
-                    .iter()
-                    .filter(|info| info.menu == menu && !is_blind_only(info.command))
-                {
+                for info in COMMANDS.iter().filter(|info| info.menu == menu) {
                     let keys = info
                         .keys
                         .first()
@@ -109,6 +107,16 @@ pub fn status_bar_ui(
                             "exposure {:+.1} stops, for looking only",
                             view.look.exposure_stops
                         ),
+                    );
+                }
+                if view.look.channel != Channel::All {
+                    let text = format!("{}, for looking only", view.look.channel.label());
+                    ui.colored_label(theme::warning(ui), text);
+                }
+                if view.is_marking {
+                    ui.colored_label(
+                        theme::ACCENT,
+                        "marking: click or drag on a picture (K ends it)",
                     );
                 }
                 let warnings = view.run.warnings.len();

@@ -353,6 +353,10 @@ fn rerun_cells(state: &mut AppState, scope: RerunScope) -> Vec<Effect> {
 pub fn on_command(state: &mut AppState, command: Command) -> Option<Vec<Effect>> {
     let view = state.lab.as_mut()?;
     match command {
+        Command::HoldReference => {
+            let is_held = !view.is_b_held;
+            return Some(hold_other(state, is_held));
+        }
         Command::DilateBy(px) => {
             let mut recipe = view.recipe().clone();
             recipe.dilate_px = (recipe.dilate_px + f32::from(px)).clamp(0.0, 256.0);

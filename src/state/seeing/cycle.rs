@@ -127,7 +127,7 @@ impl RunView {
 
     /// Cells with a picture that differ from the selected one along an axis only, in its order, the
     /// selected one among them; what is hidden or filtered out is left out.
-    fn along(&self, axis: Axis) -> Vec<CellKey> {
+    pub(in crate::state) fn along(&self, axis: Axis) -> Vec<CellKey> {
         let Some(from) = &self.selected else {
             return Vec::new();
         };

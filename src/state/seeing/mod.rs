@@ -6,10 +6,10 @@ pub mod figures;
 pub mod time_tone;
 pub mod two_runs;
 
-use super::command::Command;
+use super::command::{Command, is_allowed_in_blind, is_blind_only};
 use super::look::{self, Compare, Reference, ViewRequest};
 use super::run_view::RunView;
-use super::{AppState, Effect, FolderFor};
+use super::{AppState, Effect, FolderFor, Page};
 use crate::imaging::zones::ZoneReport;
 use crate::model::matrix::Axis;
 use crate::model::run::Run;
@@ -205,7 +205,13 @@ pub(super) fn on_command(view: &mut RunView, command: Command) -> Option<Vec<Eff
 pub fn why_not(state: &AppState, command: Command) -> Option<&'static str> {
     let view = state.run.as_ref();
     let has_other = view.is_some_and(|view| view.other.is_some());
+    let is_on_run = state.page == Page::Run;
+    let is_blind = is_on_run && view.is_some_and(|view| view.judging.blind.is_some());
     match command {
+        _ if is_blind && !is_allowed_in_blind(command) => {
+            Some("Not while a blind comparison hides which cell is which: leave it with Escape.")
+        }
+        _ if !is_blind && is_blind_only(command) => Some("Only in a blind comparison."),
         Command::CompareWithRun | Command::Values | Command::NextTimeTone | Command::AutoCycle
             if view.is_none() =>
         {

@@ -151,7 +151,8 @@ pub fn preload_cell(pixels_per_point: f32, rect: Rect, paint: &CellPaint, canvas
 }
 
 /// Pans with a drag and zooms with a pinch or Ctrl and the wheel, in all cells alike; with
-/// `wheel_zooms` also with the wheel alone. True if the view has changed.
+/// `wheel_zooms` also with the wheel alone, which then scrolls nothing around the cell. True if the view
+/// has changed.
 pub fn navigate(
     framing: &mut Framing,
     response: &Response,
@@ -167,9 +168,9 @@ pub fn navigate(
         view = view.panned([delta.x, delta.y].map(|d| f64::from(d * pixels_per_point)));
     }
     if let Some(pointer) = response.hover_pos() {
-        let factor = response.ctx.input(|input| {
+        let factor = response.ctx.input_mut(|input| {
             let wheel = if wheel_zooms {
-                input.smooth_scroll_delta().y
+                std::mem::take(&mut input.smooth_scroll_delta.y)
             } else {
                 0.0
             };
