@@ -88,6 +88,31 @@ fn a_partial_run_goes_on_grows_and_is_shown() {
 }
 
 #[test]
+fn a_dry_run_says_how_long_it_may_take_and_how_it_knows() {
+    let place = Place::new();
+    let mut made = quick("mine");
+    made.extend(["--max-cells".to_owned(), "2".to_owned()]);
+    let mut dry = quick("mine");
+    dry.push("--dry-run".to_owned());
+    let time = || {
+        let printed = place.ok(&words(&dry));
+        let line = printed
+            .lines()
+            .find(|line| line.starts_with("time: about "));
+        line.unwrap_or_else(|| panic!("no time: {printed}"))
+            .to_owned()
+    };
+    let guess = time();
+    assert!(
+        guess.contains(" (a guess: nothing was measured on ") && guess.ends_with(" yet)"),
+        "{guess}"
+    );
+    place.ok(&words(&made));
+    let known = time();
+    assert!(known.contains(" (from 2 earlier cells on "), "{known}");
+}
+
+#[test]
 fn the_same_command_without_a_name_finds_its_run() {
     let place = Place::new();
     let mut args = quick("x");
