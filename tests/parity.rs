@@ -399,6 +399,8 @@ fn compare_gguf(tolerance: f32, change: impl Fn(&mut PipelineOptions)) -> Anyhow
     let files = files.ok_or_else(|| anyhow::anyhow!("golden.json names no GGUF files"))?;
     let mut comparison = Comparison::default();
     let mut pipeline = bundle.pipeline(&bundle_dir(), &change)?;
+    let mut compared_of: BTreeMap<&str, usize> =
+        files.keys().map(|file| (file.as_str(), 0)).collect();
     for case in &bundle.cases {
         let mut prepared = None;
         for file in files.keys() {
@@ -415,7 +417,12 @@ fn compare_gguf(tolerance: f32, change: impl Fn(&mut PipelineOptions)) -> Anyhow
             let compared =
                 compare_trace(&mut comparison, &bundle.golden, &prefix, &trace, tolerance)?;
             anyhow::ensure!(compared == 2 * case.steps, "{compared} values of {prefix}");
+            *compared_of.entry(file).or_default() += compared;
         }
+    }
+    anyhow::ensure!(!compared_of.is_empty(), "golden.json names no GGUF files");
+    for (file, compared) in compared_of {
+        anyhow::ensure!(compared > 0, "no case of the references is of {file}");
     }
     comparison.finish()?;
     Ok(pipeline)
