@@ -2,16 +2,16 @@
 
 use super::bucket::{BucketThread, StorageServices};
 use super::dialogs::{FileDialogs, SystemDialogs};
+use super::estimating;
 use super::figures_thread::FiguresThread;
 use super::journal_thread::JournalThread;
 use super::lab_effects::{self, LabThread};
 use super::named_session;
 use super::runner::{EngineFactory, RunJob, Runner};
 use crate::audit::run_folder::{self, Verification};
-use crate::audit::{ExtendRequest, approval, estimate, hash};
+use crate::audit::{ExtendRequest, approval, hash};
 use crate::model::cell::CellKey;
 use crate::model::run::{CellState, Run};
-use crate::state::compose::{Estimate, RunRequest};
 use crate::state::lab::rerun::ExtendRun;
 use crate::state::lab::{LabEffect, LabEvent};
 use crate::state::seeing::{SeeEffect, SeeEvent};
@@ -225,7 +225,8 @@ impl Performer {
                 });
             }
             Effect::EstimateRun(request) => spawn(&outbox.clone(), "estimate a run", move || {
-                outbox.send(Event::Estimated(estimate_run(&request)));
+                let estimate = estimating::estimate(&request);
+                outbox.send(Event::Estimated { request, estimate });
             }),
             Effect::StartRun(request) => self.submit(RunJob::Start(request)),
             Effect::ResumeRun { dir, models_dir } => {
@@ -426,37 +427,6 @@ fn write_approval(
         Err(error) => sentence.push_str(&format!("; the report is not filled in: {error}")),
     }
     Ok(sentence)
-}
-
-fn estimate_run(request: &RunRequest) -> Option<Estimate> {
-    use crate::model::run::{InferenceSize, MatmulPath};
-    let device: crate::pipeline::ComputeDevice = request.device.parse().ok()?;
-    let environment = crate::audit::pipeline_engine::environment_of(device);
-    let (InferenceSize::Whole { long_side_px } | InferenceSize::Crop { long_side_px, .. }) =
-        request.inference;
-    let keys = request.plan.matrix.cells(None);
-    let first = keys.first()?;
-    let parameters = crate::pipeline::ModelFolder::open(&request.models_dir)
-        .ok()
-        .and_then(|folder| folder.transformer(first.quant.as_str()).ok())
-        .and_then(|file| std::fs::metadata(file).ok())
-        .map_or(0.0, |file| estimate::parameters(&first.quant, file.len()));
-    let conditions = estimate::Conditions {
-        environment: &environment,
-        matmul: if request.matmul == MatmulPath::Integer {
-            MatmulPath::Integer
-        } else {
-            MatmulPath::Exact
-        },
-        inference_px: u64::from(long_side_px) * u64::from(long_side_px),
-        parameters,
-    };
-    let found = estimate::estimate(&request.runs_dir, &keys, &conditions);
-    Some(Estimate {
-        secs: found.secs,
-        measured_on: (found.measured_cells > 0)
-            .then(|| format!("{} earlier cells on {}", found.measured_cells, found.device)),
-    })
 }
 
 /// The pictures of a run's cells, in the order of the matrix.

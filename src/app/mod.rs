@@ -3,6 +3,7 @@
 pub mod bucket;
 pub mod dialogs;
 mod effects;
+mod estimating;
 mod figures_thread;
 mod journal_thread;
 mod lab_effects;

@@ -52,8 +52,17 @@ pub struct Conditions<'a> {
     pub matmul: MatmulPath,
     /// Pixels at inference size.
     pub inference_px: u64,
-    /// Values in the transformer, in all; 0 if it is not known.
-    pub parameters: f64,
+    /// Values in the transformer of each quant, in all; a quant is left out if they are not known.
+    pub parameters: BTreeMap<Quant, f64>,
+}
+
+impl Conditions<'_> {
+    /// Values in a quant's transformer; those of the largest known for a quant that is not asked for, since it
+    /// may stand in for one that is. `None` if none are known.
+    fn parameters_of(&self, quant: &Quant) -> Option<f64> {
+        let own = self.parameters.get(quant).copied();
+        own.or_else(|| self.parameters.values().copied().reduce(f64::max))
+    }
 }
 
 /// Seconds of one step at one pixel, by quant and over all, as the median of earlier cells.
@@ -89,8 +98,9 @@ fn collect(run: &Run, conditions: &Conditions<'_>, samples: &mut BTreeMap<Quant,
         let parameters = run
             .transformer(&key.quant)
             .map_or(0.0, |file| parameters(&key.quant, file.size_bytes));
-        let ratio = parameters / conditions.parameters;
-        let same_model = conditions.parameters == 0.0 || (0.5..2.0).contains(&ratio);
+        let same_model = conditions
+            .parameters_of(&key.quant)
+            .is_none_or(|wanted| (0.5..2.0).contains(&(parameters / wanted)));
         if same_device
             && same_model
             && cell.matmul == conditions.matmul
@@ -137,7 +147,9 @@ fn of_samples(
                 sources.insert(None, n);
                 rate * work
             }
-            (None, None) => guessed_step_secs(conditions) * f64::from(key.steps.value()),
+            (None, None) => {
+                guessed_step_secs(conditions, &key.quant) * f64::from(key.steps.value())
+            }
         };
     }
     Estimate {
@@ -170,13 +182,11 @@ pub fn parameters(quant: &Quant, size_bytes: u64) -> f64 {
 
 /// One step, scaled from the real model: 1.6 s at 1 megapixel on an L4 (45 s for 28 steps, as the
 /// service reports), and about 130 s at 1,024 image and 512 text tokens on two cores of a CPU.
-fn guessed_step_secs(conditions: &Conditions<'_>) -> f64 {
+fn guessed_step_secs(conditions: &Conditions<'_>, quant: &Quant) -> f64 {
     let tokens = conditions.inference_px as f64 / 256.0 + 512.0;
-    let size = if conditions.parameters > 0.0 {
-        conditions.parameters / REAL_PARAMETERS
-    } else {
-        1.0
-    };
+    let size = conditions
+        .parameters_of(quant)
+        .map_or(1.0, |parameters| parameters / REAL_PARAMETERS);
     let is_gpu = conditions.environment.compute_capability.is_some();
     if is_gpu {
         1.6 * tokens / 4608.0 * size
@@ -189,7 +199,14 @@ fn guessed_step_secs(conditions: &Conditions<'_>) -> f64 {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
     use super::*;
-    use crate::model::cell::CellDefaults;
+    use crate::model::cell::{CellDefaults, Guidance, RadiusPx, Steps};
+    use crate::model::ids::{RunId, SessionId};
+    use crate::model::mask_recipe::MaskRecipe;
+    use crate::model::matrix::Matrix;
+    use crate::model::run::{
+        CellDocument, CellOutcome, DoneCell, InferenceSize, InputHashes, ModelDocument, PixelBox,
+        Plan, RunDocument, Timing, WeightsFile,
+    };
 
     fn environment() -> Environment {
         Environment {
@@ -216,7 +233,7 @@ mod tests {
             environment: &environment,
             matmul: MatmulPath::Exact,
             inference_px: 1000,
-            parameters: 0.0,
+            parameters: BTreeMap::new(),
         };
         let q = |name: &str| Quant::new(name).unwrap();
         // Per step and pixel: 1 ms for Q4_0, 3 ms for Q8_0.
@@ -233,6 +250,172 @@ mod tests {
         );
     }
 
+    /// A run of `Q4_0` and `Q8_0` at 10 steps and 64 x 32 pixels, whose transformers have so many bytes.
+    fn planned(sizes: [u64; 2]) -> Run {
+        let quants = ["Q4_0", "Q8_0"].map(|name| Quant::new(name).unwrap());
+        let file = |(quant, size_bytes): (&Quant, u64)| WeightsFile {
+            quant: Some(quant.clone()),
+            file: format!("{quant}.gguf"),
+            sha256: String::new(),
+            size_bytes,
+        };
+        let files = quants.iter().zip(sizes).map(file).collect();
+        let none = String::new;
+        let document = RunDocument {
+            schema: 1,
+            run_id: RunId::new("earlier".to_owned()).unwrap(),
+            session: SessionId::new("bar".to_owned()).unwrap(),
+            expected: none(),
+            created_at: none(),
+            program: none(),
+            plan: Plan {
+                matrix: Matrix {
+                    quants: quants.to_vec(),
+                    guidances: vec![Guidance::new(2.0).unwrap()],
+                    steps: vec![Steps::new(10).unwrap()],
+                    seeds: vec![42],
+                    prompts: vec![0],
+                    dilations: vec![RadiusPx::new(4.0).unwrap()],
+                },
+                recipe: MaskRecipe::default(),
+            },
+            prompts: vec!["grass".to_owned()],
+            inference: InferenceSize::Whole { long_side_px: 64 },
+            inference_box: PixelBox {
+                x: 0,
+                y: 0,
+                width: 64,
+                height: 32,
+            },
+            inference_size_px: (64, 32),
+            max_sequence_length: 512,
+            matmul: MatmulPath::Exact,
+            device: "cpu".to_owned(),
+            model: ModelDocument {
+                repository: none(),
+                base: none(),
+                files,
+            },
+            inputs: InputHashes {
+                image: none(),
+                mask: none(),
+                inference_image: none(),
+                inference_mask: none(),
+            },
+            gates_overridden: Vec::new(),
+            weights_warnings: Vec::new(),
+        };
+        Run::new(document, Vec::new()).unwrap()
+    }
+
+    /// What became of a cell that took 20 s, changed by the caller.
+    fn finished(key: &CellKey, change: impl Fn(&mut CellDocument)) -> CellState {
+        let mut document = CellDocument {
+            schema: 1,
+            key: key.clone(),
+            outcome: CellOutcome::Done {
+                fill_sha256: String::new(),
+                composite_sha256: String::new(),
+            },
+            timing: Timing {
+                wall_secs: Some(20.0),
+                ..Timing::default()
+            },
+            environment: environment(),
+            matmul: MatmulPath::Exact,
+            inputs_sha256: String::new(),
+            finished_at: String::new(),
+            peak_memory_bytes: None,
+            accelerations: Vec::new(),
+        };
+        change(&mut document);
+        CellState::Done(Box::new(DoneCell {
+            timing: document.timing.clone(),
+            document: Some(document),
+        }))
+    }
+
+    /// The rates that are collected from a run by quant.
+    fn collected(
+        sizes: [u64; 2],
+        parameters: &[(&str, f64)],
+        change: impl Fn(&mut CellDocument),
+    ) -> BTreeMap<String, Vec<f64>> {
+        let mut run = planned(sizes);
+        for (key, state) in &mut run.cells {
+            *state = finished(key, &change);
+        }
+        let environment = environment();
+        let conditions = Conditions {
+            environment: &environment,
+            matmul: MatmulPath::Exact,
+            inference_px: 1,
+            parameters: parameters
+                .iter()
+                .map(|(name, values)| (Quant::new(*name).unwrap(), *values))
+                .collect(),
+        };
+        let mut samples = BTreeMap::new();
+        collect(&run, &conditions, &mut samples);
+        let named = |(quant, rates): (Quant, Vec<f64>)| (quant.to_string(), rates);
+        samples.into_iter().map(named).collect()
+    }
+
+    #[test]
+    fn only_cells_of_the_same_device_model_and_path_count() {
+        // 1000 values each, at 4.5 and 8.5 bits.
+        let sizes = [563, 1063];
+        // 20 s for 10 steps of 64 x 32 pixels.
+        let rate = vec![20.0 / 10.0 / 2048.0];
+        let of = |names: &[&str]| -> BTreeMap<String, Vec<f64>> {
+            let entry = |name: &&str| ((*name).to_owned(), rate.clone());
+            names.iter().map(entry).collect()
+        };
+        let (both, none) = (of(&["Q4_0", "Q8_0"]), BTreeMap::new());
+        let same = [("Q4_0", 1000.0), ("Q8_0", 1000.0)];
+        assert_eq!(collected(sizes, &same, |_| {}), both);
+        // Nothing is known of what will be used, or only of one quant.
+        assert_eq!(collected(sizes, &[], |_| {}), both);
+        assert_eq!(collected(sizes, &same[..1], |_| {}), both);
+        // Each quant is held against its own file.
+        let one_is_large = [("Q4_0", 1000.0), ("Q8_0", 9000.0)];
+        assert_eq!(collected(sizes, &one_is_large, |_| {}), of(&["Q4_0"]));
+        assert_eq!(collected([563, 9000], &same, |_| {}), of(&["Q4_0"]));
+        let elsewhere = |cell: &mut CellDocument| cell.environment.device = "other".to_owned();
+        assert_eq!(collected(sizes, &same, elsewhere), none);
+        let otherwise = |cell: &mut CellDocument| cell.matmul = MatmulPath::Integer;
+        assert_eq!(collected(sizes, &same, otherwise), none);
+        let untimed = |cell: &mut CellDocument| cell.timing.wall_secs = None;
+        assert_eq!(collected(sizes, &same, untimed), none);
+    }
+
+    #[test]
+    fn a_guess_takes_each_quants_own_weights() {
+        let environment = environment();
+        let q = |name: &str| Quant::new(name).unwrap();
+        let guess = |parameters: BTreeMap<Quant, f64>| {
+            let conditions = Conditions {
+                environment: &environment,
+                matmul: MatmulPath::Exact,
+                inference_px: 256,
+                parameters,
+            };
+            of_samples(
+                &BTreeMap::new(),
+                &keys(&["Q4_0_gs2", "Q8_0_gs2"]),
+                &conditions,
+            )
+            .secs
+        };
+        let (real, half) = (REAL_PARAMETERS, REAL_PARAMETERS / 2.0);
+        let one = guess(BTreeMap::from([(q("Q4_0"), real), (q("Q8_0"), real)])) / 2.0;
+        let mixed = guess(BTreeMap::from([(q("Q4_0"), half), (q("Q8_0"), real)]));
+        assert!((mixed - 1.5 * one).abs() < 1e-6 * one, "{mixed} of {one}");
+        // A quant whose weights are not known is taken for the real model's only if none are known.
+        assert_eq!(guess(BTreeMap::new()), 2.0 * one);
+        assert_eq!(guess(BTreeMap::from([(q("Q8_0"), half)])), one);
+    }
+
     #[test]
     fn a_guess_says_so() {
         let environment = environment();
@@ -240,7 +423,7 @@ mod tests {
             environment: &environment,
             matmul: MatmulPath::Exact,
             inference_px: 1 << 20,
-            parameters: 0.0,
+            parameters: BTreeMap::new(),
         };
         let estimate = of_samples(&BTreeMap::new(), &keys(&["Q4_0_gs2"]), &conditions);
         assert!(

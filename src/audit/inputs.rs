@@ -78,6 +78,47 @@ fn cut<P: image::Pixel + 'static>(
     image::imageops::crop_imm(image, area.x, area.y, area.width, area.height).to_image()
 }
 
+/// Where the inference picture lies in a photograph of the mask's size.
+fn placement(
+    mask: &GrayImage,
+    folder: &Path,
+    size: InferenceSize,
+    recipe: &MaskRecipe,
+) -> Result<Placement, AuditError> {
+    match size {
+        InferenceSize::Whole { long_side_px } => {
+            let (width, height) = mask.dimensions();
+            let inferred = inference_size(width, height, long_side_px);
+            Ok(Placement::whole((width, height), inferred))
+        }
+        InferenceSize::Crop {
+            long_side_px,
+            margin,
+        } => {
+            let request = CropRequest {
+                margin,
+                inference_size: (long_side_px, long_side_px),
+            };
+            crop_placement(mask, recipe, request).map_err(imaging(&folder.join(files::MASK)))
+        }
+    }
+}
+
+/// The size in pixels at which a session would be inferred; reads its mask alone. For a crop, the box is
+/// sought around the mask as `recipe` grows it.
+///
+/// # Errors
+/// [`AuditError`] naming the mask if it cannot be read, or if a crop finds nothing in it.
+pub fn inference_size_of(
+    folder: &Path,
+    size: InferenceSize,
+    recipe: &MaskRecipe,
+) -> Result<(u32, u32), AuditError> {
+    let path = folder.join(files::MASK);
+    let mask = decode_grey(&read(&path)?, &path)?;
+    Ok(placement(&mask, folder, size, recipe)?.inference_size)
+}
+
 struct Originals {
     image_file: Vec<u8>,
     mask_file: Vec<u8>,
@@ -129,23 +170,7 @@ impl SessionInputs {
         recipe: &MaskRecipe,
     ) -> Result<Self, AuditError> {
         let originals = Originals::read(folder)?;
-        let (width, height) = originals.image.dimensions();
-        let placement = match size {
-            InferenceSize::Whole { long_side_px } => {
-                Placement::whole((width, height), inference_size(width, height, long_side_px))
-            }
-            InferenceSize::Crop {
-                long_side_px,
-                margin,
-            } => {
-                let request = CropRequest {
-                    margin,
-                    inference_size: (long_side_px, long_side_px),
-                };
-                crop_placement(&originals.mask, recipe, request)
-                    .map_err(imaging(&folder.join(files::MASK)))?
-            }
-        };
+        let placement = placement(&originals.mask, folder, size, recipe)?;
         let (width, height) = placement.inference_size;
         Ok(Self {
             inference_image: resize_lanczos(

@@ -24,6 +24,8 @@ pub struct PaintedEngine {
     pub examination: Examination,
     /// Whether each step shows what there is so far.
     pub has_previews: bool,
+    /// Where it says that it paints; a device of its own if there is none.
+    pub environment: Option<Environment>,
     /// Every call, in order: `load Q4_0`, `fill Q4_0 gs10`.
     pub calls: Vec<String>,
     inputs: Option<EngineInputs>,
@@ -39,13 +41,13 @@ fn preview(inputs: &EngineInputs, index: usize, total: usize) -> RgbImage {
 
 impl FillEngine for PaintedEngine {
     fn environment(&self) -> Environment {
-        Environment {
+        self.environment.clone().unwrap_or_else(|| Environment {
             device: "a painter".to_owned(),
             compute_capability: None,
             memory_bytes: None,
             driver: None,
             program: Some(super::PROGRAM.to_owned()),
-        }
+        })
     }
 
     fn max_sequence_length(&self) -> u32 {

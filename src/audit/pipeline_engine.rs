@@ -4,7 +4,7 @@ use super::engine::{
     EngineError, EngineEvent, EngineHook, EngineInputs, Examination, Fill, FillEngine, FillJob,
     RunNeeds,
 };
-use crate::model::cell::Quant;
+use crate::model::cell::{CellKey, Quant};
 use crate::model::run::{
     AccelerationSeen, Environment, MatmulPath, ModelDocument, Timing, WeightsFile,
 };
@@ -13,6 +13,7 @@ use crate::pipeline::{
     FillParams, FillPipeline, HashCache, MemoryPlan, ModelFolder, PipelineError, PipelineOptions,
     PromptEmbedding, Severity, Stage, repository_of,
 };
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -118,14 +119,9 @@ impl PipelineEngine {
         })
     }
 
-    /// Values in the folder's first transformer, by its size; 0 if there is none.
-    pub fn parameters(&self) -> f64 {
-        let first = self.pipeline.folder().transformers().first();
-        first.map_or(0.0, |file| {
-            let size_bytes = file.path.metadata().map_or(0, |metadata| metadata.len());
-            Quant::new(file.quant.clone())
-                .map_or(0.0, |quant| super::estimate::parameters(&quant, size_bytes))
-        })
+    /// Values in the transformer of each quant that the cells ask for.
+    pub fn parameters(&self, keys: &[CellKey]) -> BTreeMap<Quant, f64> {
+        parameters_in(self.pipeline.folder(), keys)
     }
 
     fn weights_file(
@@ -179,6 +175,21 @@ pub fn environment_of(device: ComputeDevice) -> Environment {
         driver: identity.driver,
         program: Some(super::PROGRAM.to_owned()),
     }
+}
+
+/// Values in the transformer of each quant that cells ask for, by its file's size. A quant that the folder
+/// has not, or has twice, is left out.
+pub fn parameters_in(folder: &ModelFolder, keys: &[CellKey]) -> BTreeMap<Quant, f64> {
+    let quants: BTreeSet<&Quant> = keys.iter().map(|key| &key.quant).collect();
+    let values = |quant: &Quant| {
+        let path = folder.transformer(quant.as_str()).ok()?;
+        let size_bytes = path.metadata().ok()?.len();
+        Some((
+            quant.clone(),
+            super::estimate::parameters(quant, size_bytes),
+        ))
+    };
+    quants.into_iter().filter_map(values).collect()
 }
 
 impl PipelineEngine {

@@ -543,7 +543,7 @@ fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result
         environment: &environment,
         matmul: options.matmul,
         inference_px: u64::from(width) * u64::from(height),
-        parameters: engine.parameters(),
+        parameters: engine.parameters(&keys),
     };
     writeln!(
         out,

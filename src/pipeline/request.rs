@@ -27,7 +27,9 @@ pub struct PipelineOptions {
     pub available_bytes: Option<u64>,
     /// Give the encoder's group norms, on the CPU, the rounding that `PyTorch` has there on one
     /// thread, to reproduce such a run; see `group_norm.rs`. Default: off, which is more accurate
-    /// and what a GPU computes.
+    /// and what a GPU computes. Only whoever calls the library may set it, as the tests do that hold
+    /// the pipeline against such runs: no command, no document and no control does, so that all
+    /// cells of an audit are computed alike.
     pub torch_cpu_norms: bool,
 }
 

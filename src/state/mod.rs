@@ -334,7 +334,12 @@ pub enum Event {
         result: Result<String, String>,
     },
     /// How long the composed run may take.
-    Estimated(Option<Estimate>),
+    Estimated {
+        /// What was asked for: the form may ask for something else by now.
+        request: Box<RunRequest>,
+        /// How long it may take; `None` if that cannot be said.
+        estimate: Option<Estimate>,
+    },
     /// Something worked, and is worth saying.
     Note(String),
     /// Something was lost or failed.

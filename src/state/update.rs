@@ -594,8 +594,10 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
         event @ (Event::ApprovalRead { .. } | Event::ApprovalWritten { .. }) => {
             approving::on_event(state, event)
         }
-        Event::Estimated(estimate) => {
-            state.estimate = estimate;
+        Event::Estimated { request, estimate } => {
+            if state.compose.request().is_ok_and(|now| now == *request) {
+                state.estimate = estimate;
+            }
             Vec::new()
         }
         Event::Note(text) => {

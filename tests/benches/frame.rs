@@ -10,34 +10,28 @@
 #![expect(clippy::unwrap_used, reason = "a measurement that cannot go on fails")]
 #![expect(clippy::print_stdout, reason = "the JSON is what it is for")]
 
+mod surface;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use cpu_time::ThreadTime;
-use eframe::{
-    egui::{self, Pos2, Rect, pos2, vec2},
-    egui_wgpu::{self, ScreenDescriptor},
-    wgpu,
-};
+use eframe::egui::{self, Pos2, Rect, pos2, vec2};
 use fill_audit::ui::canvas::{
     Canvas, CanvasOptions, CellPaint, Decode, DecodedImage, Framing, ImageId, ImageSource, Mode,
     View, cell_px, cell_response, decode_with_image_crate, paint_cell, preload_cell,
 };
 use serde_json::{Value, json};
+use surface::{FRAME, Spent, Surface, parts, quantiles};
 
 const WINDOW_PX: [u32; 2] = [1920, 1080];
 const SIDE_PX: u32 = 1024;
-/// A frame at 60 Hz.
-const FRAME: Duration = Duration::from_micros(16_667);
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// A window without a window: egui, a renderer and a target to draw to.
+/// The canvas on a surface.
 struct Screen {
-    ctx: egui::Context,
-    gpu: egui_wgpu::RenderState,
-    target: wgpu::TextureView,
+    surface: Surface,
     canvas: Canvas,
     peak_rss_mb: u64,
     peak_store_mb: u64,
@@ -45,32 +39,10 @@ struct Screen {
 
 impl Screen {
     fn new(options: &CanvasOptions, decode: &Arc<Decode>) -> Self {
-        let mut setup = egui_kittest::wgpu::default_wgpu_setup();
-        if let egui_wgpu::WgpuSetup::CreateNew(create) = &mut setup {
-            create.instance_descriptor.backends = wgpu::Backends::VULKAN;
-        }
-        let gpu =
-            egui_kittest::wgpu::create_render_state(setup, egui_wgpu::RendererOptions::default());
-        let target = gpu.device.create_texture(&wgpu::TextureDescriptor {
-            label: None,
-            size: wgpu::Extent3d {
-                width: WINDOW_PX[0],
-                height: WINDOW_PX[1],
-                depth_or_array_layers: 1,
-            },
-            mip_level_count: 1,
-            sample_count: 1,
-            dimension: wgpu::TextureDimension::D2,
-            format: gpu.target_format,
-            usage: wgpu::TextureUsages::RENDER_ATTACHMENT,
-            view_formats: &[],
-        });
-        let ctx = egui::Context::default();
-        let canvas = Canvas::new(&ctx, Some(&gpu), decode, options);
+        let surface = Surface::new(WINDOW_PX);
+        let canvas = Canvas::new(&surface.ctx, Some(&surface.gpu), decode, options);
         Self {
-            ctx,
-            target: target.create_view(&wgpu::TextureViewDescriptor::default()),
-            gpu,
+            surface,
             canvas,
             peak_rss_mb: 0,
             peak_store_mb: 0,
@@ -79,69 +51,13 @@ impl Screen {
 
     /// Draws one frame and answers what the window's thread spent on it.
     fn frame(&mut self, draw: impl Fn(&egui::Ui, &mut Canvas)) -> Spent {
-        let size = vec2(WINDOW_PX[0] as f32, WINDOW_PX[1] as f32);
-        let input = egui::RawInput {
-            screen_rect: Some(Rect::from_min_size(Pos2::ZERO, size)),
-            ..Default::default()
-        };
-        let (cpu, started) = (ThreadTime::now(), Instant::now());
+        let started = Instant::now();
         let canvas = &mut self.canvas;
-        let mut output = self.ctx.run_ui(input, |ui| {
+        let spent = self.surface.frame(egui::RawInput::default(), |ui| {
             canvas.begin_frame();
             draw(ui, canvas);
             canvas.end_frame(ui.ctx());
         });
-        let interface = cpu.elapsed();
-        let jobs = self.ctx.tessellate(output.shapes, output.pixels_per_point);
-        let screen = ScreenDescriptor {
-            size_in_pixels: WINDOW_PX,
-            pixels_per_point: 1.0,
-        };
-        let (device, queue) = (&self.gpu.device, &self.gpu.queue);
-        let mut renderer = self.gpu.renderer.write();
-        #[expect(clippy::iter_over_hash_type, reason = "the order does not show")]
-        for (id, deltas) in &output.textures_delta.set {
-            for delta in deltas {
-                renderer.update_texture(device, queue, *id, delta);
-            }
-        }
-        output.textures_delta.clear();
-        let shapes = cpu.elapsed();
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        let buffers = renderer.update_buffers(device, queue, &mut encoder, &jobs, &screen);
-        let prepared = cpu.elapsed();
-        {
-            let mut pass = encoder
-                .begin_render_pass(&wgpu::RenderPassDescriptor {
-                    label: None,
-                    color_attachments: &[Some(wgpu::RenderPassColorAttachment {
-                        view: &self.target,
-                        resolve_target: None,
-                        ops: wgpu::Operations {
-                            load: wgpu::LoadOp::Clear(wgpu::Color::BLACK),
-                            store: wgpu::StoreOp::Store,
-                        },
-                        depth_slice: None,
-                    })],
-                    ..Default::default()
-                })
-                .forget_lifetime();
-            renderer.render(&mut pass, &jobs, &screen);
-        }
-        let commands = encoder.finish();
-        let spent = Spent {
-            cpu: cpu.elapsed(),
-            interface,
-            shapes: shapes.saturating_sub(interface),
-            prepare: prepared.saturating_sub(shapes),
-            wall: started.elapsed(),
-        };
-        drop(renderer);
-        // Drawing is the GPU's work and not measured: a software driver would take the processors from
-        // the window's thread. Uploads do happen.
-        drop(commands);
-        queue.submit(buffers);
-        device.poll(wgpu::PollType::wait_indefinitely()).unwrap();
         // As a window that waits for the display does: the decoders get the processors meanwhile.
         if self.canvas.is_busy() {
             std::thread::sleep(FRAME.saturating_sub(started.elapsed()));
@@ -233,40 +149,6 @@ fn sources(count: usize) -> Vec<ImageSource> {
     (0..count)
         .map(|i| ImageSource::memory(format!("cell {i}"), files[i % files.len()].clone()))
         .collect()
-}
-
-/// What one frame cost the window's thread.
-struct Spent {
-    /// Time on a processor.
-    cpu: Duration,
-    /// Of that, laying out and painting into egui's list, uploads included.
-    interface: Duration,
-    /// Of that, turning shapes into triangles.
-    shapes: Duration,
-    /// Of that, the callbacks' preparation and egui's buffers; the rest is encoding.
-    prepare: Duration,
-    /// The same with waiting for one.
-    wall: Duration,
-}
-
-fn quantiles(frames: &[Spent]) -> Value {
-    let of = |pick: fn(&Spent) -> Duration| {
-        let mut times: Vec<Duration> = frames.iter().map(pick).collect();
-        times.sort();
-        let ms = |d: Duration| (d.as_secs_f64() * 1e5).round() / 100.0;
-        let at = |q: f64| {
-            times
-                .get(((times.len() as f64 - 1.0) * q).round() as usize)
-                .copied()
-        };
-        json!({
-            "p50": at(0.5).map(ms),
-            "p95": at(0.95).map(ms),
-            "p99": at(0.99).map(ms),
-            "max": at(1.0).map(ms),
-        })
-    };
-    json!({ "frames": frames.len(), "cpu_ms": of(|f| f.cpu), "wall_ms": of(|f| f.wall) })
 }
 
 fn rss_mb() -> u64 {
@@ -509,21 +391,10 @@ fn still(count: usize, frames: usize) -> Value {
                 .frame(|ui, canvas| draw_cells(ui, canvas, &places, &images, &Framing::Whole, None))
         })
         .collect();
-    let ms = |pick: fn(&Spent) -> Duration| {
-        let mut parts: Vec<Duration> = times.iter().map(pick).collect();
-        parts.sort();
-        parts
-            .get(parts.len() / 2)
-            .map(|d| (d.as_secs_f64() * 1e5).round() / 100.0)
-    };
     json!({
         "cells": count,
         "still": quantiles(&times),
-        "p50_parts_cpu_ms": {
-            "interface": ms(|f| f.interface),
-            "shapes": ms(|f| f.shapes),
-            "prepare": ms(|f| f.prepare),
-        },
+        "p50_parts_cpu_ms": parts(&times),
     })
 }
 

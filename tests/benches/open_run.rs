@@ -1,17 +1,15 @@
 //! Opening a run of 15, 75 and 300 cells: quickly as the window does, and with every picture held against
 //! its hash as `show` does.
 
+mod painted_run;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fill_audit::audit::painted_engine::PaintedEngine;
 use fill_audit::audit::run_folder::{self, Verification};
-use fill_audit::audit::{AuditContext, AuditError, RunRequest, execute, start};
 use fill_audit::model::cell::{Guidance, Quant, RadiusPx, Steps, ValueError};
-use fill_audit::model::mask_recipe::MaskRecipe;
 use fill_audit::model::matrix::Matrix;
-use fill_audit::model::prompt;
-use fill_audit::model::run::{InferenceSize, MatmulPath, Plan};
+use painted_run::painted_run;
+use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
 
 /// 3 quants by 5 guidances by so many seeds.
 fn matrix(seeds: u64) -> Result<Matrix, ValueError> {
@@ -28,42 +26,8 @@ fn matrix(seeds: u64) -> Result<Matrix, ValueError> {
     })
 }
 
-/// A finished run of painted cells over the fixture's photograph of 451 by 300 pixels.
-fn painted_run(runs_dir: &Path, seeds: u64) -> Result<PathBuf, Box<dyn std::error::Error>> {
-    let recipe = MaskRecipe {
-        min_component_px: 4,
-        open_px: 0.0,
-        dilate_px: 4.0,
-        ..MaskRecipe::default()
-    };
-    let request = RunRequest {
-        session_dir: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/service-run"),
-        runs_dir: runs_dir.to_owned(),
-        run_id: None,
-        is_new: true,
-        plan: Plan {
-            matrix: matrix(seeds)?,
-            recipe,
-        },
-        prompts: vec![prompt::PRODUCTION.to_owned()],
-        inference: InferenceSize::Whole { long_side_px: 448 },
-        device: "cpu".to_owned(),
-        matmul: MatmulPath::Exact,
-        gates_override: None,
-    };
-    let mut engine = PaintedEngine::default();
-    let cancel = AtomicBool::new(false);
-    let mut context = AuditContext {
-        clock: &jiff::Timestamp::now,
-        cancel: &cancel,
-        observer: &mut |_| {},
-    };
-    let owned = start(&request, &mut engine, &mut context)?;
-    let summary = execute(&owned, &mut engine, None, &mut context)?;
-    if summary.left > 0 {
-        return Err(Box::new(AuditError::Refused("cells are left".to_owned())));
-    }
-    Ok(summary.folder)
+fn painted(runs_dir: &Path, seeds: u64) -> Result<PathBuf, Box<dyn Error>> {
+    painted_run(runs_dir, matrix(seeds)?)
 }
 
 fn open_run(criterion: &mut Criterion) {
@@ -72,7 +36,7 @@ fn open_run(criterion: &mut Criterion) {
     group.sample_size(10);
     for seeds in [1, 5, 20] {
         let cells = seeds * 15;
-        let folder = match painted_run(dir.path(), seeds) {
+        let folder = match painted(dir.path(), seeds) {
             Ok(folder) => folder,
             Err(error) => panic!("the run of {cells} cells could not be made: {error}"),
         };

@@ -2,6 +2,8 @@
 
 use crate::{Place, files, quick, words};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -85,6 +87,31 @@ fn a_partial_run_goes_on_grows_and_is_shown() {
     }
     place.ok(&["report", "mine", "--contact-sheet"]);
     assert!(place.path("runs/mine/contact_sheet.png").exists());
+}
+
+#[test]
+fn a_dry_run_says_how_long_it_may_take_and_how_it_knows() {
+    let place = Place::new();
+    let mut made = quick("mine");
+    made.extend(["--max-cells".to_owned(), "2".to_owned()]);
+    let mut dry = quick("mine");
+    dry.push("--dry-run".to_owned());
+    let time = || {
+        let printed = place.ok(&words(&dry));
+        let line = printed
+            .lines()
+            .find(|line| line.starts_with("time: about "));
+        line.unwrap_or_else(|| panic!("no time: {printed}"))
+            .to_owned()
+    };
+    let guess = time();
+    assert!(
+        guess.contains(" (a guess: nothing was measured on ") && guess.ends_with(" yet)"),
+        "{guess}"
+    );
+    place.ok(&words(&made));
+    let known = time();
+    assert!(known.contains(" (from 2 earlier cells on "), "{known}");
 }
 
 #[test]
@@ -398,6 +425,57 @@ fn the_demo_without_a_display_leaves_a_contact_sheet_and_one_sentence() {
     let shown = show(&place, run.to_str().unwrap());
     assert_eq!(states(&shown).len(), 9);
     assert!(states(&shown).iter().all(|(_, state)| *state == "done"));
+}
+
+#[test]
+fn the_demo_as_it_is_documented_fills_nine_cells_of_the_sample_session() {
+    let place = Place::new();
+    // Nothing but the word: the sample session, the embedded model, its steps and its crop.
+    let output = place
+        .program()
+        .env_remove("FILL_AUDIT_MODELS")
+        .arg("demo")
+        .output()
+        .unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{error}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let runs = std::fs::read_dir(place.path("runs")).unwrap();
+    let runs: Vec<PathBuf> = runs.map(|entry| entry.unwrap().path()).collect();
+    let [run] = runs.as_slice() else {
+        panic!("one run: {runs:?}");
+    };
+    let sheet = Path::new("runs")
+        .join(run.file_name().unwrap())
+        .join("contact_sheet.png");
+    let sentence = format!(
+        "There is no display to open a window on, so the contact sheet of the run is in {}.\n",
+        sheet.display()
+    );
+    assert_eq!(printed, sentence);
+    let shown = show(&place, run.to_str().unwrap());
+    let cells = |guidance: &str| {
+        ["Q4_0", "Q5_K_S", "Q8_0"].map(|quant| format!("{quant}_gs{guidance}.png"))
+    };
+    let mut expected: Vec<String> = ["2", "10", "30"].iter().flat_map(|g| cells(g)).collect();
+    expected.sort();
+    let mut made: Vec<&str> = states(&shown).iter().map(|(file, _)| *file).collect();
+    made.sort_unstable();
+    assert_eq!(made, expected);
+    assert!(states(&shown).iter().all(|(_, state)| *state == "done"));
+    assert_eq!(shown["session"], "leash-on-grass");
+    // Each is a picture of its own, of the photograph's size.
+    let original = std::fs::read(run.join("image.png")).unwrap();
+    let size = |png: &[u8]| png[16..24].to_vec();
+    let pictures: BTreeSet<Vec<u8>> = expected
+        .iter()
+        .map(|file| std::fs::read(run.join(file)).unwrap())
+        .collect();
+    assert_eq!(pictures.len(), 9);
+    assert!(pictures.iter().all(|png| size(png) == size(&original)));
+    for name in ["contact_sheet.png", "REPORT.md", "run.ron"] {
+        assert!(run.join(name).exists(), "{name}");
+    }
 }
 
 #[test]

@@ -3,7 +3,12 @@
 use super::harness::{Desk, keep_picture, step_until, view};
 use eframe::egui::{Key, Modifiers, vec2};
 use egui_kittest::kittest::Queryable as _;
+use fill_audit::app::{FillAuditApp, Services};
+use fill_audit::audit::painted_engine::PaintedEngine;
+use fill_audit::audit::pipeline_engine::environment_of;
+use fill_audit::pipeline::ComputeDevice;
 use fill_audit::state::command::Command;
+use fill_audit::state::compose::ComposeForm;
 use fill_audit::state::{Msg, Page};
 use image::{GrayImage, Luma, RgbImage};
 use std::path::PathBuf;
@@ -62,6 +67,77 @@ fn a_composed_run_fills_the_grid_and_is_complete() {
     });
     assert!(view(&harness).dir.join("REPORT.md").is_file());
     assert!(harness.query_by_label("Q8_0_gs30, done").is_some());
+}
+
+/// Changes the form and waits for the estimate of what it then asks for.
+fn estimated(
+    harness: &mut egui_kittest::Harness<'static, FillAuditApp>,
+    change: impl FnOnce(&mut ComposeForm),
+    expected: &str,
+) {
+    let mut form = harness.state().state().compose.clone();
+    change(&mut form);
+    harness.state_mut().send(Msg::SetCompose(Box::new(form)));
+    harness
+        .state_mut()
+        .send(Msg::Command(Command::GoTo(Page::Compose)));
+    step_until(harness, &format!("the form says: {expected}"), |harness| {
+        harness.query_by_label(expected).is_some()
+    });
+}
+
+#[test]
+fn the_time_of_a_composed_run_is_a_guess_until_cells_were_made_here() {
+    let desk = Desk::new();
+    // It paints where the program would compute, so that its cells count as measured there.
+    let here = environment_of(ComputeDevice::Cpu);
+    let named = here.label();
+    let services = Services {
+        engines: std::sync::Arc::new(move |_, _, _| {
+            let mut painter = PaintedEngine::default();
+            painter.environment = Some(here.clone());
+            Ok(Box::new(painter))
+        }),
+        ..desk.services()
+    };
+    let run = desk.run.clone();
+    let mut harness = egui_kittest::Harness::builder()
+        .with_size(vec2(1280.0, 800.0))
+        .build_eframe(|cc| FillAuditApp::new(cc, Some(run), services));
+    fill_form(&mut harness, &desk);
+    // 130 s a step for 1,536 tokens: 512 of text, and one for each 16 x 16 px of the 256 x 192 that the
+    // session has; it is not enlarged to the long side.
+    let guess =
+        |time: &str| format!("about {time} (a guess: nothing was measured on this device yet)");
+    estimated(&mut harness, |_| {}, &guess("44 min 41 s"));
+    let at_most = |form: &mut ComposeForm| "3".clone_into(&mut form.max_cells);
+    estimated(&mut harness, at_most, &guess("8 min 56 s"));
+    let smaller = |form: &mut ComposeForm| form.long_side_px = 128;
+    estimated(&mut harness, smaller, &guess("7 min 7 s"));
+    let cropped = |form: &mut ComposeForm| {
+        form.is_cropped = true;
+        form.long_side_px = 64;
+    };
+    estimated(&mut harness, cropped, &guess("6 min 39 s"));
+
+    let whole = |form: &mut ComposeForm| {
+        form.is_cropped = false;
+        form.long_side_px = 1024;
+        form.max_cells.clear();
+    };
+    estimated(&mut harness, whole, &guess("44 min 41 s"));
+    harness.state_mut().send(Msg::Command(Command::StartRun));
+    step_until(&mut harness, "all cells are done", |harness| {
+        let view = harness.state().state().run.as_ref();
+        view.is_some_and(|view| {
+            // Not the service's run, which was open before.
+            view.run.document().is_some() && view.run.done_count() == 15 && view.live.is_none()
+        })
+    });
+    // A painted step is put down as half a second: 15 cells of 4 steps.
+    let measured = format!("about 30 s (from 15 earlier cells on {named})");
+    let longer = |form: &mut ComposeForm| "4".clone_into(&mut form.steps);
+    estimated(&mut harness, longer, &measured);
 }
 
 #[test]
