@@ -586,6 +586,34 @@ async fn the_doctor_names_each_trouble_and_leaves_nothing_behind() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_clock_is_found_although_the_server_refuses_what_it_signs() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let config = StorageConfig {
+        bucket: new_bucket(&address, "clock").await?,
+        ..StorageConfig::default()
+    };
+    let old = "date: Mon, 01 Jan 2024 00:00:00 GMT\r\n";
+    let word = "s ahead; let it keep";
+    for (code, date, wanted) in [(401, old, word), (403, old, word), (401, "", "Date")] {
+        let refused = super::faulty_server::Fault::Status(code, date, "");
+        let json = super::faulty_server::Kind::Json;
+        let server = super::faulty_server::start(&address, json, refused, usize::MAX).await?;
+        let environment = Environment {
+            emulator_host: Some(server.address),
+            ..Environment::default()
+        };
+        let checks = examine(&config, &environment, Limits::for_tests()).await;
+        let clock = checks.iter().find(|c| c.what == "clock");
+        let clock = clock.context("no clock check")?;
+        assert_eq!(clock.verdict, Verdict::Failed, "{checks:#?}");
+        ensure!(clock.words.contains(wanted), "{code}: {checks:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn keeping_both_loses_neither_whether_fetching_or_sending() -> Result<()> {
     super::leaks::listen_to_all_logs();
     let scratch = tempfile::tempdir()?;
