@@ -1,5 +1,6 @@
 //! `fill-audit push`: a local run, its review and its settings into the bucket.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::bucket::{self, Bar, BucketArgs};
 use crate::storage::push::{Push, PushEvent, PushOptions, PushReport};
 use crate::storage::queue::UploadQueue;
-use crate::storage::{StorageConfig, StorageError, Store};
+use crate::storage::{Location, StorageConfig, StorageError, Store};
 
 /// Send a run, its review and its settings to the bucket; run again to resume
 #[derive(Debug, Clone, clap::Args)]
@@ -51,17 +52,17 @@ pub struct PushArgs {
 pub fn run(args: PushArgs) -> anyhow::Result<u8> {
     let how = "what was sent stays, and the same command sends the rest";
     bucket::run_until_ctrl_c(how, |cancel| async move {
-        let config = args.bucket.config()?;
         let queue = args.queue.clone().or_else(UploadQueue::default_dir);
         let queue = queue.context("no folder for queued uploads is known: give --queue DIR")?;
         let queue = UploadQueue::new(queue);
-        let store = bucket::or_stopped(&cancel, bucket::open(&config)).await?;
         if args.queued {
-            push_queued(&queue, &store, &cancel).await?;
+            push_queued(&queue, &args.bucket, &cancel).await?;
         }
         match &args.run_dir {
             Some(dir) => {
-                let push = push_of(&args, dir, &config, store, cancel)?;
+                let (config, prefix) = target(&args.bucket, dir)?;
+                let store = bucket::or_stopped(&cancel, bucket::open(&config)).await?;
+                let push = push_of(&args, dir, prefix, store, cancel);
                 send(&push, &queue, false).await
             }
             None => Ok(()),
@@ -69,16 +70,33 @@ pub fn run(args: PushArgs) -> anyhow::Result<u8> {
     })
 }
 
+/// The bucket and the prefix that the run in `dir` goes to: where it came from or went before, or else where
+/// the settings say. A bucket that is named goes before, with the prefix that the settings give there. A
+/// folder under another name than the run's that it was copied from is a run of its own.
+fn target(args: &BucketArgs, dir: &Path) -> anyhow::Result<(StorageConfig, String)> {
+    let usual = args.config()?;
+    let run_id = bucket::run_id_of_folder(dir)?;
+    let mut origin = usual.clone();
+    if args.named().is_none() {
+        let prefix = bucket::prefix_of_folder(dir, &mut origin)?;
+        if prefix.ends_with(&format!("/{run_id}/")) {
+            return Ok((origin, prefix));
+        }
+    }
+    let prefix = usual.prefix_of_run(&run_id)?;
+    Ok((usual, prefix))
+}
+
 fn push_of(
     args: &PushArgs,
     dir: &Path,
-    config: &StorageConfig,
+    prefix: String,
     store: Arc<dyn Store>,
     cancel: CancellationToken,
-) -> anyhow::Result<Push> {
-    Ok(Push {
+) -> Push {
+    Push {
         store,
-        prefix: config.prefix_of_run(&bucket::run_id_of_folder(dir)?)?,
+        prefix,
         dir: dir.to_owned(),
         options: PushOptions {
             at_once: usize::from(args.jobs),
@@ -91,7 +109,7 @@ fn push_of(
         },
         events: None,
         cancel,
-    })
+    }
 }
 
 /// Sends a run with a bar on the terminal, and says what became of it. Without a network it is queued.
@@ -117,8 +135,12 @@ pub async fn send(push: &Push, queue: &UploadQueue, is_quiet: bool) -> anyhow::R
     push.events = None;
     showing.await?;
     match result {
-        Ok(report) if is_quiet && report.is_complete() => Ok(()),
-        Ok(report) => say(&report, &push.dir),
+        Ok(report) => {
+            if is_quiet && report.is_complete() {
+                return Ok(());
+            }
+            say(&report, &push.dir)
+        }
         Err(error) if error.is_offline() => {
             queue.add(&push)?;
             let said = format!(
@@ -136,30 +158,48 @@ pub async fn send(push: &Push, queue: &UploadQueue, is_quiet: bool) -> anyhow::R
     }
 }
 
+/// Sends what waits, each run to its own bucket; only to the named one, where one is named.
 async fn push_queued(
     queue: &UploadQueue,
-    store: &Arc<dyn Store>,
+    args: &BucketArgs,
     cancel: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let results = queue.send_all(store, cancel).await?;
-    if cancel.is_cancelled() {
-        return Err(StorageError::Cancelled.into());
-    }
-    if results.is_empty() {
-        writeln!(std::io::stdout(), "nothing is queued for {}", store.place())?;
+    let mut config = args.config()?;
+    let named = args
+        .named()
+        .map(|bucket| bucket.trim_start_matches("gs://"));
+    let named = named.map(|bucket| bucket.trim_end_matches('/'));
+    let buckets: BTreeSet<String> = queue
+        .entries()?
+        .into_iter()
+        .filter_map(|entry| Location::parse(&entry.place).ok())
+        .map(|location| location.bucket)
+        .filter(|bucket| named.is_none_or(|named| named == bucket))
+        .collect();
+    if buckets.is_empty() {
+        let to = named.map_or(String::new(), |named| format!(" for gs://{named}"));
+        writeln!(std::io::stdout(), "nothing is queued{to}")?;
     }
     let mut failed = 0;
-    for (entry, result) in results {
-        let said = result
-            .map_err(anyhow::Error::from)
-            .and_then(|report| say(&report, &entry.dir));
-        if let Err(error) = said {
-            failed += 1;
-            writeln!(
-                std::io::stdout(),
-                "still queued: {}: {error:#}",
-                entry.dir.display()
-            )?;
+    for bucket in buckets {
+        config.bucket = bucket;
+        let store = bucket::or_stopped(cancel, bucket::open(&config)).await?;
+        let results = queue.send_all(&store, cancel).await?;
+        if cancel.is_cancelled() {
+            return Err(StorageError::Cancelled.into());
+        }
+        for (entry, result) in results {
+            let said = result
+                .map_err(anyhow::Error::from)
+                .and_then(|report| say(&report, &entry.dir));
+            if let Err(error) = said {
+                failed += 1;
+                writeln!(
+                    std::io::stdout(),
+                    "still queued: {}: {error:#}",
+                    entry.dir.display()
+                )?;
+            }
         }
     }
     if failed > 0 {

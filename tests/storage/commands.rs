@@ -6,7 +6,8 @@ use anyhow::Result;
 use assert_cmd::Command;
 use predicates::prelude::*;
 
-use super::support::{emulator, ensure_same, fixture, make_run, new_bucket, open, tree};
+use super::faults::remote;
+use super::support::{emulator, ensure_same, fixture, make_run, new_bucket, open, push, tree};
 
 fn fill_audit(address: &str, bucket: &str, home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fill-audit"));
@@ -113,6 +114,66 @@ async fn without_a_network_a_push_is_queued_and_sent_later() -> Result<()> {
         .assert()
         .success()
         .stdout(predicate::str::contains("nothing is queued"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_goes_back_to_the_bucket_that_it_came_from() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let theirs = new_bucket(&address, "origin").await?;
+    let ours = new_bucket(&address, "configured").await?;
+    let home = tempfile::tempdir()?;
+    let original = make_run(home.path(), "r1", 2, 500)?;
+    let (there, here) = (open(&address, &theirs).await?, open(&address, &ours).await?);
+    push(there.clone(), &original, "audit/r1/").run().await?;
+    let settings = home.path().join(".config/fill-audit/storage.toml");
+    std::fs::create_dir_all(settings.parent().unwrap_or(home.path()))?;
+    std::fs::write(settings, format!("bucket = \"{ours}\"\n"))?;
+    let run = |address: &str, args: &[&str]| {
+        let mut command = fill_audit(address, "", home.path());
+        command.args(args);
+        command
+    };
+    run(&address, &["pull", &format!("gs://{theirs}/audit/r1")])
+        .assert()
+        .success();
+    let report = home.path().join("runs/r1/REPORT.md");
+    std::fs::write(&report, "judged")?;
+    run(&address, &["push", "runs/r1"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("1 sent, 6 unchanged"));
+    assert!(
+        remote(&*here, "").await?.is_empty(),
+        "it went to the configured bucket"
+    );
+    // What waits on disk goes there too, although another bucket is configured.
+    std::fs::write(&report, "judged again")?;
+    run("http://127.0.0.1:9", &["push", "runs/r1"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("queued"));
+    run(&address, &["push", "--queued"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("1 sent"));
+    assert!(
+        remote(&*here, "").await?.is_empty(),
+        "it went to the configured bucket"
+    );
+    // A copy under another name is a run of its own, and a named bucket goes before.
+    std::fs::create_dir(home.path().join("runs/r2"))?;
+    for (file, bytes) in tree(&home.path().join("runs/r1"), true)? {
+        std::fs::write(home.path().join("runs/r2").join(file), bytes)?;
+    }
+    run(&address, &["push", "runs/r2"]).assert().success();
+    assert_eq!(remote(&*here, "audit/r2/").await?.len(), 7);
+    run(&address, &["push", "runs/r1", "--bucket", &ours])
+        .assert()
+        .success();
+    assert_eq!(remote(&*here, "audit/r1/").await?.len(), 7);
     Ok(())
 }
 
