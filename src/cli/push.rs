@@ -136,6 +136,11 @@ pub async fn send(push: &Push, queue: &UploadQueue, is_quiet: bool) -> anyhow::R
     showing.await?;
     match result {
         Ok(report) => {
+            if report.is_complete()
+                && let Err(error) = queue.remove_push(&push)
+            {
+                tracing::warn!(%error, "a run that was sent stays in the queue");
+            }
             if is_quiet && report.is_complete() {
                 return Ok(());
             }

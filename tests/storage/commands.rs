@@ -178,6 +178,34 @@ async fn a_run_goes_back_to_the_bucket_that_it_came_from() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_sent_meanwhile_waits_no_longer() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let bucket = new_bucket(&address, "sentmeanwhile").await?;
+    let home = tempfile::tempdir()?;
+    make_run(&home.path().join("runs"), "r1", 2, 500)?;
+    let run = |address: &str, args: &[&str]| {
+        let mut command = fill_audit(address, &bucket, home.path());
+        command.args(args);
+        command
+    };
+    run("http://127.0.0.1:9", &["push", "runs/r1"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("queued"));
+    run(&address, &["push", "runs/r1"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("7 sent"));
+    run(&address, &["push", "--queued"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("nothing is queued"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_input_is_named_with_its_remedy() -> Result<()> {
     let Some(address) = emulator() else {
         return Ok(());
