@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::bucket::{self, Bar, BucketArgs};
 use crate::storage::push::{Push, PushEvent, PushOptions, PushReport};
 use crate::storage::queue::UploadQueue;
-use crate::storage::{Location, StorageConfig, StorageError, Store};
+use crate::storage::{Location, StorageConfig, StorageError, Store, approved_file};
 
 /// Send a run, its review and its settings to the bucket; run again to resume
 #[derive(Debug, Clone, clap::Args)]
@@ -19,7 +19,7 @@ pub struct PushArgs {
     /// The run's folder
     #[arg(required_unless_present = "queued")]
     pub run_dir: Option<PathBuf>,
-    /// Settings file to send along as phase1.toml
+    /// Settings file to send along as phase1.toml (default: ./phase1.toml, if it was approved from this run)
     #[arg(long, value_name = "FILE")]
     pub settings: Option<PathBuf>,
     /// Send what was queued while there was no network
@@ -101,15 +101,23 @@ fn push_of(
         options: PushOptions {
             at_once: usize::from(args.jobs),
             resolutions: bucket::resolutions(&args.mine, &args.theirs, &args.both),
-            extra: args
-                .settings
-                .iter()
-                .map(|f| ("phase1.toml".to_owned(), f.clone()))
-                .collect(),
+            extra: settings_of(dir, args.settings.as_deref()),
         },
         events: None,
         cancel,
     }
+}
+
+/// The settings that go up with the run in `dir`: the file that is named, or else `phase1.toml` of the working
+/// folder, if it was approved from this run.
+pub fn settings_of(dir: &Path, named: Option<&Path>) -> Vec<(String, PathBuf)> {
+    let file = match named {
+        Some(file) => Some(file.to_owned()),
+        None => approved_file::of_run(dir, Path::new(approved_file::FILE_NAME)),
+    };
+    file.into_iter()
+        .map(|file| (approved_file::FILE_NAME.to_owned(), file))
+        .collect()
 }
 
 /// Sends a run with a bar on the terminal, and says what became of it. Without a network it is queued.

@@ -114,7 +114,10 @@ impl Uploading {
             store: Arc::clone(&self.store),
             prefix: self.config.prefix_of_run(&run_id)?,
             dir: folder.to_owned(),
-            options: PushOptions::default(),
+            options: PushOptions {
+                extra: push_command::settings_of(folder, None),
+                ..PushOptions::default()
+            },
             events: None,
             cancel: self.cancel.clone(),
         })

@@ -4,10 +4,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use assert_cmd::Command;
+use fill_audit::model::approved::ApprovedSettings;
 use predicates::prelude::*;
 
 use super::faults::remote;
-use super::support::{emulator, ensure_same, fixture, make_run, new_bucket, open, push, tree};
+use super::support::{
+    emulator, ensure_same, fixture, make_run, new_bucket, open, push, tree,
+};
 
 fn fill_audit(address: &str, bucket: &str, home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fill-audit"));
@@ -202,6 +205,41 @@ async fn what_was_sent_meanwhile_waits_no_longer() -> Result<()> {
         .assert()
         .success()
         .stdout(predicate::str::contains("nothing is queued"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_go_up_with_the_run_that_they_were_approved_from() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let bucket = new_bucket(&address, "settings").await?;
+    let home = tempfile::tempdir()?;
+    let text = std::fs::read_to_string(fixture("review/example.toml"))?;
+    let settings = ApprovedSettings::parse(&text, "example.toml")?;
+    let (its, other) = (settings.approval.run.as_str(), "other");
+    std::fs::write(home.path().join("phase1.toml"), &text)?;
+    for id in [its, other] {
+        make_run(&home.path().join("runs"), id, 1, 500)?;
+        fill_audit(&address, &bucket, home.path())
+            .args(["push", &format!("runs/{id}")])
+            .assert()
+            .success();
+    }
+    let store = open(&address, &bucket).await?;
+    let there = remote(&*store, &format!("audit/{its}/")).await?;
+    assert_eq!(
+        there.get("phase1.toml"),
+        Some(&crc32c::crc32c(text.as_bytes()))
+    );
+    let there = remote(&*store, &format!("audit/{other}/")).await?;
+    assert!(!there.contains_key("phase1.toml"), "it is another run's");
+    // A file that is named goes with any run.
+    fill_audit(&address, &bucket, home.path())
+        .args(["push", "runs/other", "--settings", "phase1.toml"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("1 sent"));
     Ok(())
 }
 
