@@ -29,13 +29,13 @@ pub struct PushArgs {
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub jobs: u8,
     /// For a file that both sides changed: keep the local one and replace the bucket's
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE[@GENERATION]")]
     pub mine: Vec<String>,
     /// For a file that both sides changed: take the bucket's; the local one is kept hidden beside it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE[@GENERATION]")]
     pub theirs: Vec<String>,
     /// For a file that both sides changed: keep both, the local one under a name of its own
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE[@GENERATION]")]
     pub both: Vec<String>,
     /// Folder of queued uploads (default: the user's folder for program state)
     #[arg(long, env = "FILL_AUDIT_QUEUE", value_name = "DIR")]
@@ -235,12 +235,7 @@ fn say(report: &PushReport, dir: &Path) -> anyhow::Result<()> {
         writeln!(out, "newer in the bucket, pull to get it: {file}")?;
     }
     for conflict in &report.conflicts {
-        writeln!(
-            out,
-            "{} (--mine {f} or --theirs {f} or --both {f})",
-            conflict.words(),
-            f = conflict.file
-        )?;
+        writeln!(out, "{}", bucket::choice_words(conflict))?;
     }
     for (file, error) in &report.failed {
         writeln!(out, "failed: {file}: {error}")?;

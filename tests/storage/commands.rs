@@ -5,11 +5,13 @@ use std::path::Path;
 use anyhow::Result;
 use assert_cmd::Command;
 use fill_audit::model::approved::ApprovedSettings;
+use fill_audit::storage::store::read_verified;
+use fill_audit::storage::{Precondition, Store as _};
 use predicates::prelude::*;
 
 use super::faults::remote;
 use super::support::{
-    emulator, ensure_same, fixture, make_run, new_bucket, open, push, tree,
+    emulator, ensure_same, fixture, make_run, name, new_bucket, open, push, tree,
 };
 
 fn fill_audit(address: &str, bucket: &str, home: &Path) -> Command {
@@ -240,6 +242,57 @@ async fn settings_go_up_with_the_run_that_they_were_approved_from() -> Result<()
         .assert()
         .success()
         .stdout(predicate::str::contains("1 sent"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_counts_for_the_generation_that_was_shown() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let bucket = new_bucket(&address, "generation").await?;
+    let home = tempfile::tempdir()?;
+    let mine = make_run(&home.path().join("mine"), "r1", 1, 500)?;
+    let store = open(&address, &bucket).await?;
+    push(store.clone(), &mine, "audit/r1/").run().await?;
+    let object = name("audit/r1/REPORT.md")?;
+    let theirs = async |text: &'static str| {
+        let written = store
+            .write(&object, text.into(), Precondition::None)
+            .await?;
+        anyhow::Ok(written.generation)
+    };
+    let deciding = |option: &str, generation: i64| {
+        let mut command = fill_audit(&address, &bucket, home.path());
+        command.args([
+            "push",
+            "mine/r1",
+            option,
+            &format!("REPORT.md@{generation}"),
+        ]);
+        command
+    };
+    std::fs::write(mine.join("REPORT.md"), "mine")?;
+    let shown = theirs("theirs").await?;
+    fill_audit(&address, &bucket, home.path())
+        .args(["push", "mine/r1"])
+        .assert()
+        .failure()
+        .stdout(predicate::str::contains(format!("REPORT.md@{shown}")));
+    // It is written again before the decision arrives: nothing is replaced, and the new one is shown.
+    let newer = theirs("theirs, written again").await?;
+    for option in ["--mine", "--theirs", "--both"] {
+        deciding(option, shown)
+            .assert()
+            .failure()
+            .stdout(predicate::str::contains(format!("generation {newer}")));
+        let there = store.stat(&object).await?;
+        assert_eq!(there.generation, newer, "{option}");
+        assert_eq!(std::fs::read_to_string(mine.join("REPORT.md"))?, "mine");
+    }
+    deciding("--mine", newer).assert().success();
+    let there = store.stat(&object).await?;
+    assert_eq!(read_verified(&*store, &there).await?, b"mine");
     Ok(())
 }
 
