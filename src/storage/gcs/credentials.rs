@@ -79,13 +79,13 @@ impl std::fmt::Debug for Environment {
 impl Environment {
     /// Reads the process's variables.
     pub fn from_process() -> Self {
-        let var = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
-        let gcloud = dirs::config_dir()
-            .map(|dir| {
-                dir.join("gcloud")
-                    .join("application_default_credentials.json")
-            })
-            .filter(|path| path.exists());
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables by their name, as [`Environment::from_process`] does the process's.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let var = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let gcloud = well_known_path(var).filter(|path| path.exists());
         let on_google = ["K_SERVICE", "CLOUD_RUN_JOB", "GCE_METADATA_HOST"]
             .iter()
             .any(|name| var(name).is_some());
@@ -124,6 +124,17 @@ impl Environment {
             remedy: "write host, host:port or http://host:port".into(),
         })
     }
+}
+
+/// Where `gcloud auth application-default login` leaves a user's login (<https://google.aip.dev/auth/4113>): the
+/// same on every system but Windows, whatever the user's configuration folder is otherwise.
+fn well_known_path(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let folder = if cfg!(windows) {
+        PathBuf::from(variable("APPDATA")?)
+    } else {
+        PathBuf::from(variable("HOME")?).join(".config")
+    };
+    Some(folder.join("gcloud/application_default_credentials.json"))
 }
 
 /// Finds credentials in the order: emulator, `FIREBASE_CREDENTIALS`, the configured file, Application
@@ -330,6 +341,32 @@ mod tests {
         let lacking = refusal(r#"{"type":"service_account","client_email":"a@b"}"#).await;
         assert!(lacking.contains("private_key"), "{lacking}");
         assert!(refusal(r#"{"type":"other"}"#).await.contains("\"other\""));
+    }
+
+    #[cfg(not(windows))]
+    #[test]
+    fn a_login_is_found_where_gcloud_leaves_it() {
+        let home = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let text = |path: &Path| Some(path.display().to_string());
+        let found = || {
+            Environment::from_variables(|name| match name {
+                "HOME" => text(home.path()),
+                "XDG_CONFIG_HOME" => text(elsewhere.path()),
+                _ => None,
+            })
+            .default_credentials
+        };
+        let put = |folder: PathBuf| {
+            std::fs::create_dir_all(&folder).unwrap();
+            let path = folder.join("application_default_credentials.json");
+            std::fs::write(&path, "{}").unwrap();
+            path
+        };
+        put(elsewhere.path().join("gcloud"));
+        assert_eq!(found(), None, "gcloud does not write there");
+        let path = put(home.path().join(".config/gcloud"));
+        assert_eq!(found(), Some(path));
     }
 
     #[test]
