@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::bucket::{self, Bar, BucketArgs};
+use crate::audit::report_links;
 use crate::storage::push::{Push, PushEvent, PushOptions, PushReport};
 use crate::storage::queue::UploadQueue;
 use crate::storage::{Location, StorageConfig, StorageError, Store, approved_file};
@@ -139,7 +140,7 @@ pub async fn send(push: &Push, queue: &UploadQueue, is_quiet: bool) -> anyhow::R
         }
         bar.clear();
     });
-    let result = push.run().await;
+    let result = report_links::push(&push).await;
     push.events = None;
     showing.await?;
     match result {
@@ -197,7 +198,7 @@ async fn push_queued(
     for bucket in buckets {
         config.bucket = bucket;
         let store = bucket::or_stopped(cancel, bucket::open(&config)).await?;
-        let results = queue.send_all(&store, cancel).await?;
+        let results = queue.send_all(&store, cancel, report_links::push).await?;
         if cancel.is_cancelled() {
             return Err(StorageError::Cancelled.into());
         }

@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::{BucketOutbox, words};
+use crate::audit::report_links;
 use crate::state::bucket::BucketEvent;
 use crate::state::bucket::transfer::{Moved, PushOutcome, PushRequest};
 use crate::storage::StorageError;
@@ -68,7 +69,7 @@ async fn push_now(
             }
         })
     };
-    let result = push.run().await;
+    let result = report_links::push(&push).await;
     push.events = None;
     let _ = telling.await;
     let outcome = match result {
@@ -189,7 +190,7 @@ async fn send_queue(connection: &Connection, cancel: &CancellationToken) -> Vec<
                 continue;
             }
         };
-        match queue.send_all(&store, cancel).await {
+        match queue.send_all(&store, cancel, report_links::push).await {
             Err(error) => said.push((error.to_string(), false)),
             Ok(results) => said.extend(results.into_iter().map(|(entry, result)| {
                 let run = entry.dir.display();
