@@ -10,8 +10,9 @@ use fill_audit::storage::{Precondition, Store as _};
 use predicates::prelude::*;
 
 use super::faults::remote;
+use super::leaks;
 use super::support::{
-    emulator, ensure_same, fixture, make_run, name, new_bucket, open, push, tree,
+    emulator, ensure_same, fixture, log_folder, make_run, name, new_bucket, open, push, tree,
 };
 
 fn fill_audit(address: &str, bucket: &str, home: &Path) -> Command {
@@ -22,6 +23,7 @@ fn fill_audit(address: &str, bucket: &str, home: &Path) -> Command {
         .env("STORAGE_EMULATOR_HOST", address)
         .env("FIREBASE_CREDENTIALS", fixture("signing/key.json"))
         .env("FILL_AUDIT_BUCKET", bucket)
+        .envs(log_folder())
         .current_dir(home)
         .timeout(std::time::Duration::from_mins(1));
     command
@@ -293,6 +295,41 @@ async fn a_decision_counts_for_the_generation_that_was_shown() -> Result<()> {
     deciding("--mine", newer).assert().success();
     let there = store.stat(&object).await?;
     assert_eq!(read_verified(&*store, &there).await?, b"mine");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_level_is_logged_into_a_folder_and_none_of_it_is_secret() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let bucket = new_bucket(&address, "logs").await?;
+    let home = tempfile::tempdir()?;
+    make_run(&home.path().join("runs"), "r1", 2, 500)?;
+    let logs = home.path().join("logs");
+    for args in [&["push", "runs/r1"][..], &["doctor"]] {
+        fill_audit(&address, &bucket, home.path())
+            .env("FILL_AUDIT_LOG_DIR", &logs)
+            .args(args)
+            .assert()
+            .success()
+            .stderr(predicate::str::contains("TRACE").not());
+    }
+    let logs = tree(&logs, true)?;
+    assert_eq!(logs.len(), 2, "one for each process");
+    for (file, bytes) in logs {
+        let text = String::from_utf8(bytes)?;
+        assert!(text.contains("TRACE") && text.contains("DEBUG"), "{file}");
+        let secret = leaks::secret_in(&text, &leaks::key_pieces());
+        assert_eq!(secret, None, "{file}");
+    }
+    // A folder that cannot be written is named, and stops nothing.
+    fill_audit(&address, &bucket, home.path())
+        .env("FILL_AUDIT_LOG_DIR", home.path().join("runs/r1/run.ron"))
+        .args(["push", "runs/r1"])
+        .assert()
+        .success()
+        .stderr(predicate::str::contains("FILL_AUDIT_LOG_DIR"));
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use super::faults::remote;
 use super::faulty_server::{self, Fault, FaultyServer, Kind};
 use super::leaks;
 use super::support::{
-    emulator, ensure_same, fixture, make_run, name, new_bucket, open, push, tree,
+    emulator, ensure_same, fixture, log_folder, make_run, name, new_bucket, open, push, tree,
 };
 
 /// The program in `home`, with every log line of every crate on its standard error.
@@ -28,6 +28,7 @@ fn program(address: &str, bucket: &str, home: &Path) -> Command {
         .env("FILL_AUDIT_BUCKET", bucket)
         .env("FILL_AUDIT_MODELS", fixture("tiny-fill/bundle"))
         .env("FILL_AUDIT_LOG", "trace")
+        .envs(log_folder())
         .current_dir(home);
     command
 }
