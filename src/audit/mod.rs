@@ -10,7 +10,7 @@
 //! | [`inputs`] | the session's pictures and what the model is given of them |
 //! | [`run_folder`] | opens a run's folder, whoever wrote it |
 //! | [`estimate`] | how long a run may take |
-//! | [`report_file`] | writes `REPORT.md` |
+//! | [`report_file`], [`report_links`] | writes `REPORT.md`, and puts links into it before it goes up |
 //! | [`hash`], [`atomic`], [`lock`], [`picture_check`] | what can be believed |
 
 pub mod approval;
@@ -32,6 +32,7 @@ pub mod picture_check;
 pub mod pipeline_engine;
 mod preflight;
 pub mod report_file;
+pub mod report_links;
 pub mod request;
 pub mod run_folder;
 mod service_folder;

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{EXIT_CANCELLED, EXIT_OK};
 use crate::storage::cache::Cache;
-use crate::storage::conflict::{Resolution, Resolutions};
+use crate::storage::conflict::{Conflict, Resolution, Resolutions};
 use crate::storage::gcs::{Environment, Gcs, Limits};
 use crate::storage::progress::Progress;
 use crate::storage::sync_state::SyncState;
@@ -108,7 +108,8 @@ pub fn run_id_of(text: &str, config: &mut StorageConfig) -> anyhow::Result<Strin
     })
 }
 
-/// The decisions of `--mine`, `--theirs` and `--both`.
+/// The decisions of `--mine`, `--theirs` and `--both`. `FILE@GENERATION` decides about that generation of the
+/// object only, as [`choice_words`] shows it.
 pub fn resolutions(mine: &[String], theirs: &[String], both: &[String]) -> Resolutions {
     let mut decided = Resolutions::default();
     for (files, resolution) in [
@@ -116,11 +117,34 @@ pub fn resolutions(mine: &[String], theirs: &[String], both: &[String]) -> Resol
         (theirs, Resolution::TakeTheirs),
         (both, Resolution::KeepBoth),
     ] {
-        for file in files {
-            decided.by_file.insert(file.clone(), resolution);
+        for given in files {
+            let file = match with_generation(given) {
+                Some((file, generation)) => {
+                    decided.shown.insert(file.to_owned(), generation);
+                    file
+                }
+                None => given,
+            };
+            decided.by_file.insert(file.to_owned(), resolution);
         }
     }
     decided
+}
+
+fn with_generation(given: &str) -> Option<(&str, i64)> {
+    let (file, generation) = given.rsplit_once('@')?;
+    let generation = generation.parse().ok().filter(|number| *number > 0)?;
+    (!file.is_empty()).then_some((file, generation))
+}
+
+/// A conflict in one line, with the options that decide about it.
+pub fn choice_words(conflict: &Conflict) -> String {
+    format!(
+        "{} (--mine {f} or --theirs {f} or --both {f}; {f}@{} decides only about what is there now)",
+        conflict.words(),
+        conflict.theirs.generation,
+        f = conflict.file
+    )
 }
 
 /// A runtime for the network.

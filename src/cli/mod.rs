@@ -8,6 +8,7 @@ pub mod demo;
 pub mod doctor;
 mod examination;
 pub mod list;
+pub mod log;
 pub mod mask;
 pub mod matrix_args;
 pub mod models;
@@ -131,13 +132,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
 
 /// Parses the command line, runs it, and prints an error with its causes.
 pub fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("FILL_AUDIT_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .without_time()
-        .init();
+    log::start();
     match run(Cli::parse()) {
         Ok(code) => ExitCode::from(code),
         // A reader that has seen enough is no failure.

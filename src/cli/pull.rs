@@ -27,13 +27,13 @@ pub struct PullArgs {
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub jobs: u8,
     /// For a file that both sides changed: keep the local one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE[@GENERATION]")]
     pub mine: Vec<String>,
     /// For a file that both sides changed: take the bucket's; the local one is kept hidden beside it
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE[@GENERATION]")]
     pub theirs: Vec<String>,
     /// For a file that both sides changed: keep both, the local one under a name of its own
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE[@GENERATION]")]
     pub both: Vec<String>,
     /// Fetch a session instead: its address (gs://…), or its id together with --user
     #[arg(long, conflicts_with_all = ["run", "follow", "mine", "theirs", "both"])]
@@ -127,12 +127,7 @@ fn say(report: &PullReport, dir: &Path) -> anyhow::Result<()> {
         writeln!(out, "skipped: {skipped}")?;
     }
     for conflict in &report.conflicts {
-        writeln!(
-            out,
-            "{} (--mine {f} or --theirs {f} or --both {f})",
-            conflict.words(),
-            f = conflict.file
-        )?;
+        writeln!(out, "{}", bucket::choice_words(conflict))?;
     }
     for (file, error) in &report.failed {
         writeln!(out, "failed: {file}: {error}")?;

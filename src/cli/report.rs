@@ -82,7 +82,7 @@ fn renewed_links(args: &ReportArgs, folder: &Path) -> anyhow::Result<ReportLinks
     }
     bucket::runtime()?.block_on(async {
         let store = bucket::open(&config).await?;
-        uploading::report_links(&*store, &prefix, folder)
+        uploading::links_to_pictures(&*store, &prefix, folder)
             .await
             .context("the links cannot be renewed")
     })

@@ -4,9 +4,9 @@
 use super::bucket::{self, BucketArgs};
 use super::push as push_command;
 use crate::audit::report_file::{self, ReportLinks};
+use crate::audit::report_links;
 use crate::audit::run_folder::{self, Verification};
-use crate::model::run::{CellState, Run};
-use crate::storage::links::{self, Links};
+use crate::storage::links;
 use crate::storage::push::{Push, PushOptions};
 use crate::storage::queue::UploadQueue;
 use crate::storage::store::{LinkKind, ListQuery};
@@ -94,7 +94,7 @@ impl Uploading {
         let folder_words = folder.display().to_string();
         let done = self.runtime.block_on(async {
             push.cancel = bucket::cancelled_by_ctrl_c();
-            match report_links(&*self.store, &push.prefix, folder).await {
+            match links_to_pictures(&*self.store, &push.prefix, folder).await {
                 Ok(links) => report_file::write_with(folder, Some(&links))?,
                 Err(error) => {
                     let text = format!("the report goes without links: {error:#}");
@@ -114,7 +114,10 @@ impl Uploading {
             store: Arc::clone(&self.store),
             prefix: self.config.prefix_of_run(&run_id)?,
             dir: folder.to_owned(),
-            options: PushOptions::default(),
+            options: PushOptions {
+                extra: push_command::settings_of(folder, None),
+                ..PushOptions::default()
+            },
             events: None,
             cancel: self.cancel.clone(),
         })
@@ -186,32 +189,11 @@ async fn try_link(store: &dyn Store, runs_root: &str) -> anyhow::Result<String> 
 ///
 /// # Errors
 /// If the run cannot be opened, or the network fails.
-pub async fn report_links(
+pub async fn links_to_pictures(
     store: &dyn Store,
     prefix: &str,
     folder: &Path,
 ) -> anyhow::Result<ReportLinks> {
     let run = run_folder::open(folder, Verification::Quick)?;
-    let links = links::link_all(store, prefix, folder, &picture_files(&run)).await?;
-    Ok(of_run(&run, &links))
-}
-
-fn picture_files(run: &Run) -> Vec<String> {
-    run.cells
-        .iter()
-        .filter(|(_, state)| matches!(state, CellState::Done(_)))
-        .map(|(key, _)| run.picture_file(key))
-        .collect()
-}
-
-/// Links by cell. A local path is left out: the file lies beside the report, and its name is enough.
-fn of_run(run: &Run, links: &Links) -> ReportLinks {
-    let by_cell = run.cells.keys().filter_map(|key| {
-        let link = links.by_file.get(&run.picture_file(key))?;
-        (link.kind != LinkKind::LocalPath).then(|| (key.clone(), link.url.clone()))
-    });
-    ReportLinks {
-        by_cell: by_cell.collect(),
-        sentence: links.sentence(),
-    }
+    Ok(report_links::of_run(store, prefix, folder, &run).await?)
 }

@@ -25,13 +25,16 @@ pub struct ReportParts<'a> {
     pub links: BTreeMap<CellKey, String>,
     /// The contact sheet's file beside the report.
     pub contact_sheet: Option<&'a str>,
-    /// Which kind of addresses these are, and until when they work.
+    /// Which kind of addresses these are, and until when they work. Without addresses it need not be said.
     pub links_note: Option<&'a str>,
     /// The section on the review, with its heading.
     pub review: Option<&'a str>,
     /// The text of the section on the recommended settings, without its heading.
     pub recommended: Option<&'a str>,
 }
+
+/// What is said of links that are no addresses.
+const FILE_NAMES: &str = "Links are the names of the files beside this report; they do not expire.";
 
 /// The report of a run.
 pub fn render(run: &Run, parts: &ReportParts<'_>) -> String {
@@ -49,7 +52,10 @@ pub fn render(run: &Run, parts: &ReportParts<'_>) -> String {
         );
     }
     results(&mut text, run, &parts.links);
-    if let Some(note) = parts.links_note {
+    let note = parts
+        .links_note
+        .or_else(|| (parts.links.is_empty() && run.done_count() > 0).then_some(FILE_NAMES));
+    if let Some(note) = note {
         let _ = write!(text, "\n{}\n", one_line(note));
     }
     by_quant(&mut text, run);

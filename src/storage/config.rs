@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::name::{check_run_id, component_fault};
 use super::{Result, StorageError, files};
 
+const NOT_OVERWRITTEN: &str = "mend or move the file away; it is not overwritten";
+
 /// The settings of storage. Unknown keys are refused, so that a typing error does not go unnoticed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -104,7 +106,8 @@ impl StorageConfig {
         Ok(())
     }
 
-    /// Writes the file, keeping the comments and the order of one that is there.
+    /// Writes the file, keeping the comments and the order of one that is there. A file that cannot be read
+    /// is left as it is.
     ///
     /// # Errors
     /// [`StorageError::Config`] if the values or the file that is there cannot be used;
@@ -112,13 +115,24 @@ impl StorageConfig {
     pub fn save(&self, path: &Path) -> Result<()> {
         let place = path.display().to_string();
         self.check(&place)?;
-        let old = std::fs::read_to_string(path).unwrap_or_default();
+        let old = match std::fs::read_to_string(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(e) if e.kind() == std::io::ErrorKind::InvalidData => {
+                return Err(StorageError::Config {
+                    problem: "it is not text (UTF-8)".into(),
+                    place,
+                    remedy: NOT_OVERWRITTEN.into(),
+                });
+            }
+            other => other.map_err(StorageError::io("reading", path))?,
+        };
+        Self::parse(&old, &place)?;
         let mut document: toml_edit::DocumentMut =
             old.parse()
                 .map_err(|e: toml_edit::TomlError| StorageError::Config {
                     problem: e.message().to_owned(),
                     place: place.clone(),
-                    remedy: "mend or move the file away; it is not overwritten".into(),
+                    remedy: NOT_OVERWRITTEN.into(),
                 })?;
         let mut set = |key: &str, mut value: toml_edit::Value| match document.get_mut(key) {
             // In place: the comments above and behind belong to the key and to the old value.
@@ -277,6 +291,29 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("# ours") && text.contains("# here"), "{text}");
         assert_eq!(StorageConfig::load(&path).unwrap(), config);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("storage.toml");
+        let latin: &[u8] = b"bucket = \"b\" # caf\xe9\n";
+        for (old, said) in [
+            (latin, "not overwritten"),
+            (b"bucket = \n", "line 1"),
+            (b"bucket = \"b\"\nbukket = \"c\"\n", "line 2"),
+            (b"cache_limit_mb = 0\n", "cache_limit_mb"),
+        ] {
+            std::fs::write(&path, old).unwrap();
+            let refusal = StorageConfig::default().save(&path).unwrap_err();
+            assert!(refusal.to_string().contains(said), "{refusal}");
+            assert!(refusal.to_string().contains("storage.toml"), "{refusal}");
+            assert_eq!(std::fs::read(&path).unwrap(), old);
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        let refusal = StorageConfig::default().save(&path).unwrap_err();
+        assert!(refusal.to_string().contains("reading"), "{refusal}");
     }
 
     #[test]

@@ -72,12 +72,13 @@ impl Conflict {
     /// The choice in one line, for people.
     pub fn words(&self) -> String {
         format!(
-            "{} changed here ({} bytes, {}) and in the store ({} bytes, {}): keep mine, take theirs, or keep both",
+            "{} changed here ({} bytes, {}) and in the store ({} bytes, {}, generation {}): keep mine, take theirs, or keep both",
             self.file,
             self.mine_bytes,
             time_words(self.mine_updated_secs),
             self.theirs.size_bytes,
             time_words(self.theirs.updated_secs),
+            self.theirs.generation,
         )
     }
 }

@@ -88,10 +88,10 @@ pub async fn link_all(
     files: &[String],
 ) -> Result<Links> {
     // Through signBlob each link is a call of its own.
-    let making = files.iter().map(|file| async move {
+    let making = files.iter().cloned().map(|file| async move {
         let name = ObjectName::new(format!("{prefix}{file}"))?;
-        let link = link_or_path(store, &name, &dir.join(file)).await?;
-        Ok((file.clone(), link))
+        let link = link_or_path(store, &name, &dir.join(&file)).await?;
+        Ok((file, link))
     });
     let by_file = futures::stream::iter(making)
         .buffered(AT_ONCE)

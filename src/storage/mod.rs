@@ -14,6 +14,7 @@
 //! | [`conflict`] | a file that both sides changed, and what was decided |
 //! | [`journal`] | review journals merged by event id |
 //! | [`pull`], [`push`] | a run down and up; interrupted ones resume |
+//! | [`approved_file`] | the settings that go up with the run they were approved from |
 //! | [`queue`] | runs waiting on disk for the network |
 //! | [`inbox`] | one list of runs from the bucket and from disk |
 //! | [`session`] | a session's picture and mask from the bucket |
@@ -24,6 +25,7 @@
 //! under its name complete or not at all; nothing that another wrote is overwritten; and no key, token or
 //! signature reaches a log or an error's text.
 
+pub mod approved_file;
 pub mod cache;
 pub mod config;
 pub mod conflict;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,9 @@ pub struct QueuedPush {
     /// When it was queued, in seconds since 1970.
     pub queued_secs: i64,
 }
+
+/// How one run is sent: [`Push::run`], or more than that.
+pub type SendRun = for<'a> fn(&'a Push) -> BoxFuture<'a, Result<PushReport>>;
 
 /// The queue of one user.
 #[derive(Debug, Clone)]
@@ -121,7 +125,7 @@ impl UploadQueue {
         }
     }
 
-    /// Pushes what waits for `store`, oldest first, and removes what is complete. It ends at the first
+    /// Pushes what waits for `store` by `send`, oldest first, and removes what is complete. It ends at the first
     /// failure of the network; conflicts leave their entry in place.
     ///
     /// # Errors
@@ -130,6 +134,7 @@ impl UploadQueue {
         &self,
         store: &Arc<dyn Store>,
         cancel: &CancellationToken,
+        send: SendRun,
     ) -> Result<Vec<(QueuedPush, Result<PushReport>)>> {
         let mut results = Vec::new();
         for entry in self
@@ -148,7 +153,7 @@ impl UploadQueue {
                 events: None,
                 cancel: cancel.clone(),
             };
-            let result = push.run().await;
+            let result = send(&push).await;
             match &result {
                 Ok(report) if report.is_complete() => self.remove(&entry)?,
                 _ => {}
@@ -193,6 +198,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::super::LocalDir;
     use super::*;
+    use futures::FutureExt as _;
 
     #[tokio::test]
     async fn a_queued_run_goes_up_once_and_leaves_the_queue() {
@@ -214,7 +220,7 @@ mod tests {
         std::fs::write(dir.path().join("queue/broken.ron"), "(").unwrap();
         assert_eq!(queue.entries().unwrap().len(), 1);
         let results = queue
-            .send_all(&store, &CancellationToken::new())
+            .send_all(&store, &CancellationToken::new(), |push| push.run().boxed())
             .await
             .unwrap();
         assert_eq!(results.len(), 1);

@@ -7,13 +7,14 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use fill_audit::storage::{Precondition, Store};
+use fill_audit::audit::report_links;
+use fill_audit::storage::{LocalDir, Precondition, Store};
 
 use super::faults::remote;
 use super::faulty_server::{self, Fault, FaultyServer, Kind};
 use super::leaks;
 use super::support::{
-    emulator, ensure_same, fixture, make_run, name, new_bucket, open, push, tree,
+    emulator, ensure_same, fixture, log_folder, make_run, name, new_bucket, open, push, tree,
 };
 
 /// The program in `home`, with every log line of every crate on its standard error.
@@ -27,6 +28,7 @@ fn program(address: &str, bucket: &str, home: &Path) -> Command {
         .env("FILL_AUDIT_BUCKET", bucket)
         .env("FILL_AUDIT_MODELS", fixture("tiny-fill/bundle"))
         .env("FILL_AUDIT_LOG", "trace")
+        .envs(log_folder())
         .current_dir(home);
     command
 }
@@ -267,6 +269,88 @@ async fn what_cannot_be_sent_is_known_before_any_weights_are_loaded() -> Result<
     let (_, error) = said(&output)?;
     ensure!(error.contains("links cannot be signed"), "{error}");
     ensure!(!home.path().join("runs").exists());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_that_is_sent_later_says_which_kind_its_links_are() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let bucket = new_bucket(&address, "laterlinks").await?;
+    let home = tempfile::tempdir()?;
+    let session = fixture("service-run").display().to_string();
+    let run = home.path().join("runs/r1");
+    let command = |address: &str, args: &[&str]| {
+        let mut command = program(address, &bucket, home.path());
+        command.args(args);
+        command
+    };
+    let mut making = program(&address, &bucket, home.path());
+    succeed(making.args(quick_run("r1", &["--session", &session])))?;
+    let plain = report(&run)?;
+    let sentence = "Links are the names of the files beside this report; they do not expire.";
+    ensure!(plain.contains(sentence), "{plain}");
+    // A plain push signs, once.
+    let (out, _) = succeed(&mut command(&address, &["push", "runs/r1"]))?;
+    ensure!(out.contains(" sent, 0 unchanged"), "{out}");
+    let signed = report(&run)?;
+    for expected in [
+        "[view](http",
+        "V4 signed with the account's own key, valid until",
+    ] {
+        ensure!(signed.contains(expected), "{expected}: {signed}");
+    }
+    ensure!(!signed.contains(sentence), "{signed}");
+    let there = || async { remote(&*open(&address, &bucket).await?, "audit/r1/").await };
+    assert_eq!(there().await?, super::faults::checksums(&run)?);
+    let (out, _) = succeed(&mut command(&address, &["push", "runs/r1"]))?;
+    ensure!(out.contains("0 sent"), "{out}");
+    // What is written anew gets them again, also when it had to wait.
+    succeed(&mut command(&address, &["report", "r1"]))?;
+    assert_eq!(report(&run)?, plain);
+    succeed(&mut command("http://127.0.0.1:9", &["push", "runs/r1"]))?;
+    assert_eq!(report(&run)?, plain);
+    let (out, _) = succeed(&mut command(&address, &["push", "--queued"]))?;
+    ensure!(out.contains("1 sent"), "{out}");
+    ensure!(report(&run)?.contains("V4 signed"), "{}", report(&run)?);
+    assert_eq!(there().await?, super::faults::checksums(&run)?);
+    // Without a key the emulator's objects are public, and that is said; a folder has no addresses.
+    std::fs::write(run.join("REPORT.md"), &plain)?;
+    let mut nobody = command(&address, &["push", "runs/r1"]);
+    succeed(nobody.env_remove("FIREBASE_CREDENTIALS"))?;
+    let public = report(&run)?;
+    ensure!(
+        public.contains("[view](http") && public.contains("Links are public addresses"),
+        "{public}"
+    );
+    let other = home.path().join("shelf/r1");
+    std::fs::create_dir_all(&other)?;
+    for (file, bytes) in tree(&run, false)? {
+        std::fs::write(other.join(file), bytes)?;
+    }
+    std::fs::write(other.join("REPORT.md"), &plain)?;
+    let shelf = std::sync::Arc::new(LocalDir::new(home.path().join("store")));
+    report_links::push(&push(shelf, &other, "audit/r1/")).await?;
+    assert_eq!(report(&other)?, plain);
+    // An edited report is nobody's but its editor's.
+    let edited = plain.replacen("## GPU Info", "Seen by Ann.\n\n## GPU Info", 1);
+    std::fs::write(run.join("REPORT.md"), &edited)?;
+    succeed(&mut command(&address, &["push", "runs/r1"]))?;
+    assert_eq!(report(&run)?, edited);
+    assert_eq!(there().await?, super::faults::checksums(&run)?);
+    // One that another has written since keeps its bytes, and the local one is not touched.
+    std::fs::write(run.join("REPORT.md"), &plain)?;
+    let object = name("audit/r1/REPORT.md")?;
+    let store = open(&address, &bucket).await?;
+    store
+        .write(&object, "theirs".into(), Precondition::None)
+        .await?;
+    let output = command(&address, &["push", "runs/r1"]).output()?;
+    said(&output)?;
+    assert_eq!(report(&run)?, plain);
+    let meta = store.stat(&object).await?;
+    assert_eq!(meta.size_bytes, 6);
     Ok(())
 }
 

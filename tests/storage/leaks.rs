@@ -101,6 +101,41 @@ fn the_watcher_would_see_a_secret() {
     assert!(secret_in("an object was read", &pieces).is_none());
 }
 
+#[test]
+fn the_search_of_the_suites_logs_finds_a_secret_and_misses_no_logs() -> Result<()> {
+    let logs = tempfile::tempdir()?;
+    let search = || -> Result<(bool, String)> {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/setup/leaks.sh");
+        let output = std::process::Command::new(script)
+            .arg(logs.path())
+            .output()?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((
+            output.status.success(),
+            String::from_utf8_lossy(&said).into_owned(),
+        ))
+    };
+    let (is_clean, said) = search()?;
+    assert!(
+        !is_clean && said.contains("no process has logged"),
+        "{said}"
+    );
+    std::fs::write(logs.path().join("a.log"), "TRACE hyper: read\n")?;
+    let (is_clean, said) = search()?;
+    assert!(is_clean && said.contains("1 logs"), "{said}");
+    let piece = key_pieces().first().cloned().unwrap_or_default();
+    for line in [
+        &piece,
+        "GET /a?X-Goog-Signature=00",
+        "authorization: Bearer eyJhbGciOi",
+    ] {
+        std::fs::write(logs.path().join("b.log"), format!("DEBUG x: {line}\n"))?;
+        let (is_clean, said) = search()?;
+        assert!(!is_clean && said.contains("b.log:1"), "{line}: {said}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn signing_reading_and_failing_with_a_key_log_no_secret() -> Result<()> {
     let Some(address) = emulator() else {

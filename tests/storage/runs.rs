@@ -585,6 +585,123 @@ async fn the_doctor_names_each_trouble_and_leaves_nothing_behind() -> Result<()>
     Ok(())
 }
 
+/// What is denied, to whom, and the checks that differ for it, with a word that each says.
+type Denied<'a> = (
+    super::faulty_server::Kind,
+    Option<&'a str>,
+    &'a [(&'a str, Verdict, &'a str)],
+);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_what_is_denied_and_looks_at_the_rest() -> Result<()> {
+    use super::faulty_server::{Fault, Kind, start};
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let config = StorageConfig {
+        bucket: new_bucket(&address, "denied").await?,
+        ..StorageConfig::default()
+    };
+    let key = std::fs::read_to_string(fixture("signing/key.json"))?;
+    let ok = [
+        ("credentials", Verdict::Ok),
+        ("bucket", Verdict::Ok),
+        ("list", Verdict::Ok),
+        ("read", Verdict::Ok),
+        ("write", Verdict::Ok),
+        ("sign", Verdict::Ok),
+        ("clock", Verdict::Ok),
+    ];
+    let role = "Storage Object User";
+    let cases: [Denied<'_>; 3] = [
+        (
+            Kind::Media,
+            Some(&key),
+            &[(
+                "read",
+                Verdict::Failed,
+                "Storage Object Viewer to read only",
+            )],
+        ),
+        (
+            Kind::Json,
+            Some(&key),
+            &[
+                (
+                    "bucket",
+                    Verdict::Ok,
+                    "without leave to read its description",
+                ),
+                ("list", Verdict::Failed, role),
+                ("write", Verdict::Warning, "by hand"),
+                ("sign", Verdict::Failed, "a freshly signed link"),
+                ("clock", Verdict::Failed, "ahead"),
+            ],
+        ),
+        // Nothing to sign with, and nothing is public.
+        (
+            Kind::Json,
+            None,
+            &[
+                ("list", Verdict::Failed, role),
+                ("write", Verdict::Warning, "by hand"),
+                ("sign", Verdict::Warning, "Service Account Token Creator"),
+                ("sign", Verdict::Warning, "reports will show local paths"),
+                ("clock", Verdict::Failed, "ahead"),
+            ],
+        ),
+    ];
+    for (kind, key, differing) in cases {
+        let denied = Fault::Status(403, "date: Mon, 01 Jan 2024 00:00:00 GMT\r\n", "");
+        let server = start(&address, kind, denied, usize::MAX).await?;
+        let environment = Environment {
+            firebase_credentials: key.map(str::to_owned),
+            emulator_host: Some(server.address),
+            ..Environment::default()
+        };
+        let checks = examine(&config, &environment, Limits::for_tests()).await;
+        for (what, usual) in ok {
+            let found = checks.iter().find(|c| c.what == what);
+            let found = found.with_context(|| format!("no {what} check"))?;
+            let mut wanted = usual;
+            for (_, verdict, words) in differing.iter().filter(|d| d.0 == what) {
+                wanted = *verdict;
+                ensure!(found.words.contains(words), "{words}: {checks:#?}");
+            }
+            assert_eq!(found.verdict, wanted, "{kind:?}: {checks:#?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_clock_is_found_although_the_server_refuses_what_it_signs() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let config = StorageConfig {
+        bucket: new_bucket(&address, "clock").await?,
+        ..StorageConfig::default()
+    };
+    let old = "date: Mon, 01 Jan 2024 00:00:00 GMT\r\n";
+    let word = "s ahead; let it keep";
+    for (code, date, wanted) in [(401, old, word), (403, old, word), (401, "", "Date")] {
+        let refused = super::faulty_server::Fault::Status(code, date, "");
+        let json = super::faulty_server::Kind::Json;
+        let server = super::faulty_server::start(&address, json, refused, usize::MAX).await?;
+        let environment = Environment {
+            emulator_host: Some(server.address),
+            ..Environment::default()
+        };
+        let checks = examine(&config, &environment, Limits::for_tests()).await;
+        let clock = checks.iter().find(|c| c.what == "clock");
+        let clock = clock.context("no clock check")?;
+        assert_eq!(clock.verdict, Verdict::Failed, "{checks:#?}");
+        ensure!(clock.words.contains(wanted), "{code}: {checks:#?}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn keeping_both_loses_neither_whether_fetching_or_sending() -> Result<()> {
     super::leaks::listen_to_all_logs();

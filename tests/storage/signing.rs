@@ -9,7 +9,7 @@ use fill_audit::storage::links::{link_all, try_signing};
 use fill_audit::storage::store::LinkKind;
 use fill_audit::storage::{Precondition, Store};
 use google_cloud_auth::credentials::service_account;
-use google_cloud_auth::signer::Signer;
+use google_cloud_auth::signer::{Signer, SigningError, SigningProvider};
 use google_cloud_storage::builder::storage::SignedUrlBuilder;
 
 use super::support::{emulator, fixture, name, new_bucket, open, open_with_key};
@@ -184,5 +184,56 @@ async fn a_remote_signers_links_are_capped_at_twelve_hours() -> Result<()> {
     assert!(end <= SystemTime::now() + Duration::from_hours(12));
     assert!(end >= before + Duration::from_hours(12));
     assert!(link.url.contains("X-Goog-Expires=43200"));
+    Ok(())
+}
+
+/// A `signBlob` that refuses, or never answers.
+#[derive(Debug)]
+struct Remote {
+    stalls: bool,
+}
+
+impl SigningProvider for Remote {
+    async fn client_email(&self) -> google_cloud_auth::signer::Result<String> {
+        Ok("audit@demo.iam.gserviceaccount.com".to_owned())
+    }
+
+    async fn sign(&self, _content: &[u8]) -> google_cloud_auth::signer::Result<bytes::Bytes> {
+        if self.stalls {
+            std::future::pending::<()>().await;
+        }
+        Err(SigningError::from_msg(
+            "the caller does not have permission",
+        ))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signer_that_refuses_or_stalls_ends_in_the_next_way_within_its_time() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let bucket = new_bucket(&address, "signblob").await?;
+    let object = name("audit/r1/a.png")?;
+    let nobody = open(&address, &bucket).await?;
+    nobody
+        .write(&object, "png".into(), Precondition::Absent)
+        .await?;
+    for stalls in [false, true] {
+        let identity = Identity {
+            signer: Some((Signer::from(Remote { stalls }), LinkKind::SignBlob)),
+            ..Identity::anonymous()
+        };
+        let store = Gcs::new(&bucket, &address, identity, Limits::for_tests()).await?;
+        let started = std::time::Instant::now();
+        let link = try_signing(&store, &object).await?;
+        assert_eq!(link.kind, LinkKind::Public, "the emulator's objects are");
+        let missing = try_signing(&store, &name("audit/r1/b.png")?).await?;
+        assert_eq!(missing.kind, LinkKind::LocalPath);
+        ensure!(
+            started.elapsed() < 4 * Limits::for_tests().idle,
+            "stalls: {stalls}"
+        );
+    }
     Ok(())
 }

@@ -26,6 +26,12 @@ pub fn emulator() -> Option<String> {
     None
 }
 
+/// Where the program is to log every level, if the tests were told a folder.
+pub fn log_folder() -> Option<(&'static str, std::ffi::OsString)> {
+    let name = "FILL_AUDIT_LOG_DIR";
+    Some((name, std::env::var_os(name)?))
+}
+
 /// Makes an empty bucket for one test.
 pub async fn new_bucket(address: &str, test: &str) -> Result<String> {
     let mut random = [0u8; 4];

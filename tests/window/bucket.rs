@@ -492,6 +492,8 @@ fn a_run_opens_from_and_goes_back_to_the_emulator() {
             queue_dir: Some(folder.join("queue")),
             environment: Environment {
                 emulator_host: Some(address.clone()),
+                // With a key at hand, so that the logs of this test could give it away.
+                firebase_credentials: Some(include_str!("../fixtures/signing/key.json").to_owned()),
                 ..Environment::default()
             },
             limits: Limits::for_tests(),

@@ -76,6 +76,7 @@ pub struct Desk {
 
 impl Desk {
     pub fn new() -> Self {
+        fill_audit::cli::log::start_in_folder();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let run = folder.path().join("runs").join("20260222-025304");
         std::fs::create_dir_all(&run).expect("made");
@@ -94,6 +95,7 @@ impl Desk {
 
     /// A desk in a folder that is there already.
     pub fn at(folder: PathBuf, run: &str) -> Self {
+        fill_audit::cli::log::start_in_folder();
         Self {
             run: folder.join("runs").join(run),
             folder: Folder::Kept(folder),

@@ -2,21 +2,18 @@
 
 use super::connection::Connection;
 use super::{BucketOutbox, words};
-use crate::model::approved::ApprovedSettings;
+use crate::audit::report_links;
 use crate::state::bucket::BucketEvent;
 use crate::state::bucket::transfer::{Moved, PushOutcome, PushRequest};
 use crate::storage::StorageError;
 use crate::storage::push::{Push, PushEvent, PushOptions, PushReport};
 use crate::storage::sync_state::SyncState;
-use crate::storage::{Location, Store};
+use crate::storage::{Location, Store, approved_file};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio_util::sync::CancellationToken;
-
-/// The name under which approved settings go up with their run.
-const SETTINGS: &str = "phase1.toml";
 
 pub(super) async fn push(
     connection: &Connection,
@@ -49,9 +46,9 @@ async fn push_now(
         dir: request.dir.clone(),
         options: PushOptions {
             resolutions: words::resolutions(&request.choices),
-            extra: settings_of(&request.dir, &request.phase1_path)
+            extra: approved_file::of_run(&request.dir, &request.phase1_path)
                 .into_iter()
-                .map(|path| (SETTINGS.to_owned(), path))
+                .map(|path| (approved_file::FILE_NAME.to_owned(), path))
                 .collect(),
             ..PushOptions::default()
         },
@@ -72,7 +69,7 @@ async fn push_now(
             }
         })
     };
-    let result = push.run().await;
+    let result = report_links::push(&push).await;
     push.events = None;
     let _ = telling.await;
     let outcome = match result {
@@ -123,14 +120,6 @@ async fn target(connection: &Connection, dir: &Path) -> Result<(Arc<dyn Store>, 
         Some(rest.to_owned())
     });
     Ok((store, from_there.unwrap_or(usual)))
-}
-
-/// The settings file, if it was approved from this run.
-fn settings_of(dir: &Path, path: &Path) -> Option<PathBuf> {
-    let text = std::fs::read_to_string(path).ok()?;
-    let settings = ApprovedSettings::parse(&text, &path.display().to_string()).ok()?;
-    let run_id = dir.file_name()?.to_str()?;
-    (settings.approval.run.as_str() == run_id).then(|| path.to_owned())
 }
 
 fn wait_for_network(
@@ -201,7 +190,7 @@ async fn send_queue(connection: &Connection, cancel: &CancellationToken) -> Vec<
                 continue;
             }
         };
-        match queue.send_all(&store, cancel).await {
+        match queue.send_all(&store, cancel, report_links::push).await {
             Err(error) => said.push((error.to_string(), false)),
             Ok(results) => said.extend(results.into_iter().map(|(entry, result)| {
                 let run = entry.dir.display();

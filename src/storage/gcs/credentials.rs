@@ -19,6 +19,9 @@ pub const REMEDY: &str = "set FIREBASE_CREDENTIALS to a service account's JSON o
                           `gcloud auth application-default login`";
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 
+/// Where Google's machines ask who they are.
+const METADATA_SERVER: ([u8; 4], u16) = ([169, 254, 169, 254], 80);
+
 /// Credentials, and what can be signed with them. `Debug` shows only the words.
 #[derive(Clone)]
 pub struct Identity {
@@ -79,13 +82,13 @@ impl std::fmt::Debug for Environment {
 impl Environment {
     /// Reads the process's variables.
     pub fn from_process() -> Self {
-        let var = |name: &str| std::env::var(name).ok().filter(|v| !v.trim().is_empty());
-        let gcloud = dirs::config_dir()
-            .map(|dir| {
-                dir.join("gcloud")
-                    .join("application_default_credentials.json")
-            })
-            .filter(|path| path.exists());
+        Self::from_variables(|name| std::env::var(name).ok())
+    }
+
+    /// Reads variables by their name, as [`Environment::from_process`] does the process's.
+    pub fn from_variables(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let var = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let gcloud = well_known_path(var).filter(|path| path.exists());
         let on_google = ["K_SERVICE", "CLOUD_RUN_JOB", "GCE_METADATA_HOST"]
             .iter()
             .any(|name| var(name).is_some());
@@ -126,12 +129,33 @@ impl Environment {
     }
 }
 
+/// Where `gcloud auth application-default login` leaves a user's login (<https://google.aip.dev/auth/4113>): the
+/// same on every system but Windows, whatever the user's configuration folder is otherwise.
+fn well_known_path(variable: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let folder = if cfg!(windows) {
+        PathBuf::from(variable("APPDATA")?)
+    } else {
+        PathBuf::from(variable("HOME")?).join(".config")
+    };
+    Some(folder.join("gcloud/application_default_credentials.json"))
+}
+
 /// Finds credentials in the order: emulator, `FIREBASE_CREDENTIALS`, the configured file, Application
 /// Default Credentials, Google's metadata server.
 ///
 /// # Errors
 /// [`StorageError::Auth`] that says what is wrong with which of them, or that there are none.
 pub async fn find(
+    configured: Option<&Path>,
+    environment: &Environment,
+    limits: &Limits,
+) -> Result<Identity> {
+    find_beside(METADATA_SERVER, configured, environment, limits).await
+}
+
+/// As [`find`], with Google's metadata server at another address.
+async fn find_beside(
+    metadata_server: ([u8; 4], u16),
     configured: Option<&Path>,
     environment: &Environment,
     limits: &Limits,
@@ -154,7 +178,7 @@ pub async fn find(
     if let Some(path) = &environment.default_credentials {
         return from_json(&read_json(path)?, &path.display().to_string()).await;
     }
-    if environment.on_google || metadata_server_answers(limits).await {
+    if environment.on_google || metadata_server_answers(metadata_server, limits).await {
         let words = "this machine's service account (metadata server)";
         let credentials = DefaultBuilder::default()
             .with_scopes([SCOPE])
@@ -275,9 +299,9 @@ async fn own_identity(json: &Value, place: &str) -> Result<Identity> {
     })
 }
 
-async fn metadata_server_answers(limits: &Limits) -> bool {
+async fn metadata_server_answers(address: ([u8; 4], u16), limits: &Limits) -> bool {
     let wait = limits.connect.min(std::time::Duration::from_millis(700));
-    let connect = tokio::net::TcpStream::connect(("169.254.169.254", 80));
+    let connect = tokio::net::TcpStream::connect(std::net::SocketAddr::from(address));
     matches!(tokio::time::timeout(wait, connect).await, Ok(Ok(_)))
 }
 
@@ -330,6 +354,97 @@ mod tests {
         let lacking = refusal(r#"{"type":"service_account","client_email":"a@b"}"#).await;
         assert!(lacking.contains("private_key"), "{lacking}");
         assert!(refusal(r#"{"type":"other"}"#).await.contains("\"other\""));
+    }
+
+    const NOBODY: ([u8; 4], u16) = ([127, 0, 0, 1], 9);
+
+    #[tokio::test]
+    async fn without_any_credentials_it_says_what_to_do() {
+        let environment = Environment::default();
+        let error = find_beside(NOBODY, None, &environment, &Limits::for_tests())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, StorageError::Auth { .. }), "{error}");
+        let said = error.to_string();
+        for word in ["there are none", "FIREBASE_CREDENTIALS", "gcloud auth"] {
+            assert!(said.contains(word), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn application_default_credentials_are_told_apart_by_what_they_sign() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("application_default_credentials.json");
+        let login = r#"{"type": "authorized_user", "client_id": "1.apps", "client_secret": "SECRET",
+            "refresh_token": "SECRET"}"#;
+        let impersonated = format!(
+            r#"{{"type": "impersonated_service_account", "source_credentials": {login},
+            "service_account_impersonation_url": "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/audit@p.iam.gserviceaccount.com:generateAccessToken"}}"#
+        );
+        let environment = Environment {
+            default_credentials: Some(path.clone()),
+            ..Environment::default()
+        };
+        let found = async |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            find_beside(NOBODY, None, &environment, &Limits::for_tests()).await
+        };
+        let user = found(login).await.unwrap();
+        assert!(user.words.starts_with("a user's login ("), "{user:?}");
+        assert!(user.signer.is_none(), "a login has nothing to sign with");
+        let account = found(&impersonated).await.unwrap();
+        assert!(account.words.contains("impersonated"), "{account:?}");
+        let (signer, kind) = account.signer.clone().unwrap();
+        assert_eq!(kind, LinkKind::SignBlob);
+        let email = signer.client_email().await.unwrap();
+        assert_eq!(email, "audit@p.iam.gserviceaccount.com");
+        for identity in [&user, &account] {
+            let shown = format!("{identity:?}");
+            assert!(shown.contains("application_default") && !shown.contains("SECRET"));
+        }
+        // The variable goes before them; a file that lacks what it needs is refused without being quoted.
+        let key = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/fixtures/signing/key.json"
+        );
+        let both = Environment {
+            firebase_credentials: Some(key.into()),
+            ..environment.clone()
+        };
+        let own = find_beside(NOBODY, None, &both, &Limits::for_tests()).await;
+        assert_eq!(own.unwrap().signer.unwrap().1, LinkKind::OwnKey);
+        let lacking = found(r#"{"type": "authorized_user", "client_secret": "SECRET"}"#).await;
+        let said = lacking.unwrap_err().to_string();
+        assert!(
+            said.contains("authorized_user") && !said.contains("SECRET"),
+            "{said}"
+        );
+    }
+
+    #[cfg(not(windows))]
+    #[test]
+    fn a_login_is_found_where_gcloud_leaves_it() {
+        let home = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let text = |path: &Path| Some(path.display().to_string());
+        let found = || {
+            Environment::from_variables(|name| match name {
+                "HOME" => text(home.path()),
+                "XDG_CONFIG_HOME" => text(elsewhere.path()),
+                _ => None,
+            })
+            .default_credentials
+        };
+        let put = |folder: PathBuf| {
+            std::fs::create_dir_all(&folder).unwrap();
+            let path = folder.join("application_default_credentials.json");
+            std::fs::write(&path, "{}").unwrap();
+            path
+        };
+        put(elsewhere.path().join("gcloud"));
+        assert_eq!(found(), None, "gcloud does not write there");
+        let path = put(home.path().join(".config/gcloud"));
+        assert_eq!(found(), Some(path));
     }
 
     #[test]

@@ -53,7 +53,7 @@ impl Gcs {
         }
         let url = format!("{}/storage/v1/b/{}/o", self.endpoint, self.bucket);
         let place = format!("the list of gs://{}/{}", self.bucket, query.prefix);
-        let (_, body) = self.call(Method::GET, &url, &params, &place).await?;
+        let body = self.call(Method::GET, &url, &params, &place).await?;
         let wire: WireList = parse(&body, &place)?;
         let mut page = ListPage {
             prefixes: wire.prefixes,
@@ -72,7 +72,7 @@ impl Gcs {
     pub(super) async fn object_meta(&self, name: &ObjectName) -> Result<ObjectMeta> {
         let place = self.place_of(name);
         let params = [("fields", OBJECT_FIELDS.to_owned())];
-        let (_, body) = self
+        let body = self
             .call(Method::GET, &self.object_url(name), &params, &place)
             .await?;
         let wire: WireObject = parse(&body, &place)?;
@@ -101,23 +101,24 @@ impl Gcs {
         Ok(())
     }
 
-    /// What the server's clock shows, to the second.
+    /// What the server's clock shows, to the second. It is asked without credentials and any answer tells it:
+    /// a wrong clock here is what makes a server refuse them.
     ///
     /// # Errors
-    /// What any call returns; [`StorageError::Corrupt`] if the answer has no readable `Date`.
+    /// Failures of the network; [`StorageError::Corrupt`] if the answer has no readable `Date`.
     pub async fn server_time(&self) -> Result<SystemTime> {
-        let url = format!("{}/storage/v1/b/{}/o", self.endpoint, self.bucket);
         let place = format!("the clock of {}", self.endpoint);
-        let params = [
-            ("maxResults", "1".to_owned()),
-            ("fields", "kind".to_owned()),
-        ];
-        let (headers, _) = self.call(Method::GET, &url, &params, &place).await?;
-        let date = headers
-            .get("date")
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default();
-        jiff::fmt::rfc2822::parse(date)
+        let date = retry::retry(&self.limits, |_attempt| async {
+            let answer =
+                tokio::time::timeout(self.limits.idle, self.http.get(&self.endpoint).send())
+                    .await
+                    .map_err(|_elapsed| errors::transient(&place, "no answer in time"))?
+                    .map_err(|e| errors::from_reqwest(&e, &place))?;
+            let date = answer.headers().get("date").and_then(|v| v.to_str().ok());
+            Ok(date.unwrap_or_default().to_owned())
+        })
+        .await?;
+        jiff::fmt::rfc2822::parse(&date)
             .map(|zoned| zoned.timestamp().into())
             .map_err(|_unreadable| StorageError::Corrupt {
                 place,
@@ -178,7 +179,7 @@ impl Gcs {
         url: &str,
         params: &[(&str, String)],
         place: &str,
-    ) -> Result<(HeaderMap, Vec<u8>)> {
+    ) -> Result<Vec<u8>> {
         retry::retry(&self.limits, |attempt| {
             let method = method.clone();
             async move {
@@ -191,7 +192,7 @@ impl Gcs {
                     Err(StorageError::NotFound { .. })
                         if attempt > 1 && method == Method::DELETE =>
                     {
-                        Ok((HeaderMap::new(), Vec::new()))
+                        Ok(Vec::new())
                     }
                     other => other,
                 }
@@ -206,7 +207,7 @@ impl Gcs {
         url: &str,
         params: &[(&str, String)],
         place: &str,
-    ) -> Result<(HeaderMap, Vec<u8>)> {
+    ) -> Result<Vec<u8>> {
         let wrong_url = |e: url::ParseError| StorageError::Config {
             problem: format!("the address cannot be used: {e}"),
             place: self.endpoint.clone(),
@@ -237,7 +238,7 @@ impl Gcs {
             .await
             .map_err(|e| errors::from_reqwest(&e, place))?;
         if status.is_success() {
-            return Ok((headers, body.to_vec()));
+            return Ok(body.to_vec());
         }
         let wait = headers.get("retry-after").and_then(|v| v.to_str().ok());
         Err(errors::from_status(status.as_u16(), &body, wait, place))

@@ -5,6 +5,7 @@
 //! <https://cloud.google.com/storage/docs/authentication/canonical-requests>.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::error::redact;
 use super::super::{Result, StorageError};
+use super::errors;
 
 /// What to do when links cannot be signed.
 pub const REMEDY: &str = "a service account key in FIREBASE_CREDENTIALS, or the role Service Account \
@@ -137,29 +139,79 @@ fn signing_failed(error: &SigningError) -> StorageError {
             remedy: "use the service account's JSON as Google made it (PKCS#8 PEM)".into(),
         };
     }
-    let chain = innermost(error);
-    if error.is_transport()
-        && !chain.contains("403")
-        && !chain.to_lowercase().contains("permission")
-    {
-        return StorageError::Transient {
-            place: "signBlob".into(),
-            detail: chain,
-            attempts: 1,
-            retry_after: None,
-        };
+    if error.is_transport() {
+        return not_signed_remotely(error);
     }
+    refused(innermost(error))
+}
+
+/// `signBlob` did not sign: whether it was refused, or could not be asked.
+fn not_signed_remotely(error: &(dyn Error + 'static)) -> StorageError {
+    match errors::from_crate(error, "signBlob") {
+        found @ StorageError::Auth { .. } => found,
+        found if found.is_retryable() => found,
+        StorageError::Forbidden { detail, .. } => refused(detail),
+        other => refused(other.to_string()),
+    }
+}
+
+fn refused(detail: String) -> StorageError {
     StorageError::Forbidden {
         place: "signing links".into(),
-        detail: chain,
+        detail,
         remedy: REMEDY.into(),
     }
 }
 
 fn innermost(error: &SigningError) -> String {
-    let mut current: &dyn std::error::Error = error;
+    let mut current: &dyn Error = error;
     while let Some(source) = current.source() {
         current = source;
     }
     redact(&current.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use google_cloud_gax::error::Error as GaxError;
+
+    /// As the client crate wraps what `signBlob` answers.
+    #[derive(Debug, thiserror::Error)]
+    #[error("failed to generate signature via IAM API: {0}")]
+    struct Transport(#[source] GaxError);
+
+    fn answered(status: u16, body: &'static str) -> GaxError {
+        GaxError::http(status, reqwest::header::HeaderMap::new(), body.into())
+    }
+
+    #[test]
+    fn a_refused_signature_is_told_from_one_that_could_not_be_asked_for() {
+        let said = |error| not_signed_remotely(&Transport(error));
+        let denied = r#"{"error": {"message": "Permission iam.serviceAccounts.signBlob denied"}}"#;
+        for (status, body) in [(403, denied), (404, ""), (400, "")] {
+            let found = said(answered(status, body));
+            assert!(
+                matches!(&found, StorageError::Forbidden { remedy, .. } if remedy == REMEDY),
+                "{status}: {found}"
+            );
+        }
+        let words = said(answered(403, denied)).to_string();
+        assert!(words.contains("signBlob denied"), "{words}");
+        let nobody = said(answered(401, ""));
+        assert!(matches!(nobody, StorageError::Auth { .. }), "{nobody}");
+        // Numbers in an answer's text mean nothing.
+        for error in [
+            answered(503, "request 403 could not be served"),
+            answered(429, ""),
+            GaxError::exhausted(answered(503, "no permission to be busy")),
+            GaxError::timeout("403 ms have passed"),
+        ] {
+            let found = said(error);
+            assert!(
+                found.is_retryable() && matches!(found, StorageError::Transient { .. }),
+                "{found}"
+            );
+        }
+    }
 }
