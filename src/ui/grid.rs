@@ -69,7 +69,9 @@ pub fn grid_ui(ui: &mut egui::Ui, view: &RunView, memory: &mut UiMemory, out: &m
         })
         .show_viewport(&mut viewport_ui, |ui, _| {
             let (content, _) = ui.allocate_exact_size(layout.content_size(), egui::Sense::hover());
-            ui.scroll_with_delta(from_labels);
+            // As it comes: the wheel is smooth already.
+            let at_once = egui::style::ScrollAnimation::none();
+            ui.scroll_with_delta_animation(from_labels, at_once);
             cells_ui(ui, content.min, &layout, view, memory, out);
         });
     let place = LabelArea {
