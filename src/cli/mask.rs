@@ -332,6 +332,24 @@ mod tests {
     }
 
     #[test]
+    fn a_feathered_mask_is_the_reference_within_one_step() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out.png").display().to_string();
+        let mask = fixtures().join("mask1.png").display().to_string();
+        let recipe = ["--despeck", "50", "--open", "2", "--dilate", "10"];
+        let mut words = vec![mask.as_str(), "--out", &out];
+        words.extend(recipe);
+        words.extend(["--feather", "4"]);
+        ran(&words).0.unwrap();
+        let found = decode_mask(Path::new(&out)).unwrap().into_luma8();
+        let expected = decode_mask(&fixtures().join("mask1_feather4.png")).unwrap();
+        let pairs = found.iter().zip(expected.as_bytes());
+        assert_eq!(found.len(), expected.as_bytes().len());
+        assert!(pairs.into_iter().all(|(a, b)| a.abs_diff(*b) <= 1));
+        assert!(found.iter().any(|value| (1..255).contains(value)));
+    }
+
+    #[test]
     fn json_has_the_figures_of_one_file_as_an_object() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out.png").display().to_string();

@@ -276,7 +276,7 @@ pub fn verdict_ui(
             egui::WidgetInfo::labeled(egui::Role::ComboBox, true, label)
         });
     });
-    ui.weak("Shift and drag on a picture draws a box; Shift and click sets a point.");
+    ui.weak("Shift and drag on a picture draws a box, Shift and click sets a point; K does without Shift, and Shift and K marks what is on screen.");
     others_ui(ui, view, key);
 }
 

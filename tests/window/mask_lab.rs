@@ -6,6 +6,7 @@ use eframe::egui::{Event, Key, Modifiers, PointerButton, Pos2, vec2};
 use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use fill_audit::app::FillAuditApp;
+use fill_audit::imaging::mask::process;
 use fill_audit::model::mask_recipe::MaskRecipe;
 use fill_audit::model::session::Session;
 use fill_audit::state::command::Command;
@@ -152,6 +153,34 @@ fn a_session_shows_controls_figures_and_gates() {
         let _ = harness.get_by_label(name);
     }
     assert!(harness.query_by_label("✓ passes every gate").is_some());
+    // A bar of 280 x 60 with a tail of 80 x 3 and a speck of 16 px, at 512 x 384.
+    let raw = image::open(session(&desk).join("mask.png")).expect("there");
+    let figures = process(&raw.into_luma8(), lab(&harness).recipe()).figures();
+    let before = f64::from(280 * 60 + 80 * 3 + 16) / f64::from(512 * 384);
+    assert!((figures.coverage_before - before).abs() < 1e-9);
+    let found = figures.bounds.expect("a box");
+    // To the right: the bar ends at 400, the tip of the opening's disc keeps a pixel or two of the tail.
+    let margin = figures.margin_to_frame_px.expect("a margin");
+    assert!((100..=102).contains(&margin), "{margin}");
+    let rows = [
+        format!(
+            "coverage: {:.2} % → {:.2} %",
+            before * 100.0,
+            figures.coverage_after_recipe * 100.0
+        ),
+        format!("largest: {} px", figures.largest_component_px),
+        format!("gained: {} px", figures.added_px),
+        format!("lost: {} px", figures.removed_px),
+        format!(
+            "box: {} × {} at ({}, {})",
+            found.width, found.height, found.x, found.y
+        ),
+        format!("to the frame: {margin} px ({margin} of the photo)"),
+    ];
+    assert_eq!((found.x, found.y), (110, 150));
+    for row in rows {
+        assert!(harness.query_by_label(&row).is_some(), "{row}");
+    }
     // The bar with its tail, and the speck; clean-up leaves the bar.
     assert!(harness.query_by_label("components: 2 → 1").is_some());
     assert!(
