@@ -2,11 +2,15 @@
 //! reference says.
 
 use super::harness::{Desk, drawn, settle, step_until, view};
+use super::lab_runs::own_run;
 use super::mask_lab::Window;
+use super::seeing;
 use eframe::egui::{
     Event, Key, Modifiers, MouseWheelSource, MouseWheelUnit, Pos2, Rect, TouchPhase, vec2,
 };
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
+use fill_audit::model::cell::{Guidance, Quant};
+use fill_audit::model::mask_recipe::MaskRecipe;
 use fill_audit::model::review::event::Shape;
 use fill_audit::model::review::select::SortBy;
 use fill_audit::state::command::Command;
@@ -271,4 +275,124 @@ fn the_whole_picture_stays_on_screen_when_cells_and_readings_change() {
     harness.state_mut().send(Msg::Command(Command::Reload));
     settle(&mut harness);
     assert_eq!(zoom(&harness), at);
+}
+
+#[test]
+fn keys_frame_the_mask_the_whole_and_every_pixel_and_the_level_says_which() {
+    let desk = Desk::new();
+    let run = own_run(&desk, &MaskRecipe::default());
+    let mut harness = desk.rendered(vec2(1280.0, 800.0));
+    seeing::open(&mut harness, &run);
+    let level = |harness: &Window| zoom(harness).parse::<f64>().expect("a number");
+    harness.run_steps(3);
+    let at_mask = level(&harness);
+    harness.key_press(Key::F);
+    harness.run_steps(3);
+    let whole = level(&harness);
+    assert!(
+        at_mask > whole,
+        "a run opens at its mask: {at_mask} and {whole}"
+    );
+    harness.key_press(Key::M);
+    harness.run_steps(3);
+    assert!((level(&harness) - at_mask).abs() < 1.0);
+    harness.key_press(Key::M);
+    harness.run_steps(3);
+    assert!((level(&harness) - whole).abs() < 1.0);
+    harness.key_press(Key::Z);
+    harness.run_steps(3);
+    assert!((level(&harness) - 100.0).abs() < 0.5);
+}
+
+#[test]
+fn the_point_under_the_cursor_is_marked_in_every_cell() {
+    let desk = Desk::new();
+    let mut harness = desk.rendered(vec2(1280.0, 800.0));
+    harness.remove_cursor();
+    settle(&mut harness);
+    let (here, there) = (
+        rect(&harness, "Q4_0_gs2, done"),
+        rect(&harness, "Q8_0_gs30, done"),
+    );
+    let around = |harness: &mut Window| {
+        // The arms of the mark are 3 to 9 points long.
+        let [x, y] = [there.center().x, there.center().y].map(|at| at as u32 - 12);
+        let drawn = drawn(harness);
+        image::imageops::crop_imm(&drawn, x, y, 24, 24).to_image()
+    };
+    let before = around(&mut harness);
+    harness.hover_at(here.center());
+    harness.run_steps(3);
+    let after = around(&mut harness);
+    let changed = before
+        .pixels()
+        .zip(after.pixels())
+        .filter(|(a, b)| a != b)
+        .count();
+    assert!((20..200).contains(&changed), "{changed}");
+}
+
+#[test]
+fn a_failed_cell_says_so_and_why() {
+    let desk = Desk::new();
+    let session = super::mask_lab::session(&desk);
+    let run = seeing::painted_run_with(&desk, session, &seeing::Recipe::default(), |engine| {
+        engine.failing = Some((
+            Quant::new("Q4_0").expect("a quant"),
+            Guidance::new(4.0).expect("a guidance"),
+        ));
+    });
+    let mut harness = desk.plain();
+    seeing::open(&mut harness, &run);
+    harness.run_steps(2);
+    let failed = harness.get_by_label_contains("Q4_0_gs4, failed");
+    failed.click();
+    harness.run_steps(2);
+    assert!(
+        harness
+            .query_all_by_label_contains("not finite")
+            .next()
+            .is_some()
+    );
+    assert!(harness.query_by_label_contains("1 failed").is_some());
+}
+
+#[test]
+fn the_contact_sheet_is_exported_from_the_window() {
+    let desk = Desk::new();
+    let path = desk.folder.path().join("sheet.png");
+    desk.dialogs.answer(path.clone());
+    let mut harness = desk.plain();
+    harness.state_mut().send(Msg::Command(Command::ExportSheet));
+    step_until(&mut harness, "it is written", |harness| {
+        harness.query_by_label_contains("written: ").is_some()
+    });
+    let (width, height) = image::open(&path)
+        .expect("a picture")
+        .to_rgb8()
+        .dimensions();
+    assert!(width > 800 && height > 400, "{width}x{height}");
+}
+
+#[test]
+fn theme_and_size_of_text_are_changed_by_commands() {
+    let desk = Desk::new();
+    let mut harness = desk.plain();
+    let look = |harness: &Window| {
+        (
+            harness.ctx.global_style().visuals.dark_mode,
+            harness.ctx.zoom_factor(),
+        )
+    };
+    let before = look(&harness);
+    for command in [Command::ToggleTheme, Command::LargerText] {
+        harness.state_mut().send(Msg::Command(command));
+        harness.run_steps(3);
+    }
+    let after = look(&harness);
+    assert_ne!(after.0, before.0);
+    assert!(after.1 > before.1);
+    harness.state_mut().send(Msg::Command(Command::SmallerText));
+    harness.run_steps(3);
+    assert!((look(&harness).1 - before.1).abs() < 1e-3);
 }

@@ -47,9 +47,20 @@ impl Default for Recipe {
 
 /// A run of a session, painted at a long side of 256.
 pub fn painted_run(desk: &Desk, session_dir: PathBuf, recipe: &Recipe) -> PathBuf {
+    painted_run_with(desk, session_dir, recipe, |_| ())
+}
+
+/// Such a run whose painter is changed before it begins.
+pub fn painted_run_with(
+    desk: &Desk,
+    session_dir: PathBuf,
+    recipe: &Recipe,
+    change: impl FnOnce(&mut PaintedEngine),
+) -> PathBuf {
     let request = request(desk, session_dir, recipe);
     let cancel = AtomicBool::new(false);
     let mut engine = PaintedEngine::default();
+    change(&mut engine);
     let mut context = AuditContext {
         clock: &|| "2026-11-21T09:00:00Z".parse().expect("a time"),
         cancel: &cancel,
