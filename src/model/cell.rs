@@ -72,9 +72,11 @@ impl Quant {
 
 impl Ord for Quant {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.rank()
-            .cmp(&other.rank())
-            .then_with(|| self.0.cmp(&other.0))
+        if self.0 == other.0 {
+            return Ordering::Equal;
+        }
+        let by_rank = self.rank().cmp(&other.rank());
+        by_rank.then_with(|| self.0.cmp(&other.0))
     }
 }
 

@@ -590,13 +590,14 @@ impl Run {
         if key.is_baseline(&self.defaults) {
             return Some(Baseline::Exact);
         }
-        let elsewhere = self
-            .cells
-            .keys()
-            .any(|other| other.is_baseline(&self.defaults));
+        // Asked for every cell in every frame: all the others are only looked at where it matters.
         let stands_in =
-            key.is_baseline_but_steps(&self.defaults) && key.steps == self.defaults.steps;
-        (stands_in && !elsewhere).then_some(Baseline::OtherSteps)
+            key.steps == self.defaults.steps && key.is_baseline_but_steps(&self.defaults);
+        let is_elsewhere = || {
+            let mut others = self.cells.keys();
+            others.any(|other| other.is_baseline(&self.defaults))
+        };
+        (stands_in && !is_elsewhere()).then_some(Baseline::OtherSteps)
     }
 
     /// The key of the baseline, or of what stands in for it.

@@ -59,6 +59,8 @@ pub struct Grid {
     pub left_out: BTreeSet<usize>,
     /// Sweeps beside the matrix.
     pub strips: Vec<Strip>,
+    /// The axes that are neither rows nor columns and have more than one value.
+    pub pages: Vec<Axis>,
 }
 
 impl Grid {
@@ -73,6 +75,12 @@ impl Grid {
     /// Whether a filter left out the cell at a row and a column.
     pub fn is_left_out(&self, row: usize, column: usize) -> bool {
         self.left_out.contains(&(row * self.columns.len() + column))
+    }
+
+    /// Whether it shows no cell at all.
+    pub fn is_empty(&self) -> bool {
+        self.cells.iter().all(Option::is_none)
+            && self.strips.iter().all(|strip| strip.cells.is_empty())
     }
 
     /// All cells in reading order, strips last, none twice.
@@ -199,11 +207,14 @@ impl Pivot {
 
     /// The axes that are neither rows nor columns and have more than one value: the pages.
     pub fn page_axes(&self, run: &Run) -> Vec<Axis> {
-        let main = run.main_cells();
+        self.pages_of(&run.main_cells())
+    }
+
+    fn pages_of(&self, main: &BTreeSet<CellKey>) -> Vec<Axis> {
         Axis::ALL
             .into_iter()
             .filter(|axis| *axis != self.rows && *axis != self.columns)
-            .filter(|axis| values(&main, *axis).len() > 1)
+            .filter(|axis| values(main, *axis).len() > 1)
             .collect()
     }
 
@@ -351,6 +362,7 @@ impl Pivot {
             cells,
             left_out: BTreeSet::new(),
             strips,
+            pages: self.pages_of(&main),
         }
     }
 }

@@ -244,6 +244,7 @@ impl RunView {
                 cells: Vec::new(),
                 left_out: BTreeSet::new(),
                 strips: strips.collect(),
+                pages: self.pivot.page_axes(&self.run),
             };
         }
         let mut grid = self.pivot.grid(&self.run);
@@ -356,10 +357,13 @@ impl RunView {
     /// handed over, else the cell's own, at the dilation that the overlay shows. `None` while each cell
     /// shows its own, or where that is unknown.
     pub fn shown_recipe(&self, key: &CellKey) -> Option<MaskRecipe> {
+        let dilate_px = self.look.dilate_px?;
         let own = self.run.recipe_of(key)?;
-        let mut recipe = self.lab_recipe.clone().unwrap_or(own);
-        recipe.dilate_px = self.look.dilate_px?;
-        Some(recipe)
+        let recipe = self.lab_recipe.clone().unwrap_or(own);
+        Some(MaskRecipe {
+            dilate_px,
+            ..recipe
+        })
     }
 
     /// Cells that are not there yet and could be run.

@@ -55,14 +55,13 @@ pub fn axes_ui(ui: &mut egui::Ui, view: &RunView, out: &mut Vec<Msg>) {
     if let Some(axis) = columns {
         pivot.set_columns(axis, &view.run);
     }
-    let pages = pivot.page_axes(&view.run);
     zone_ui(ui, Drop::Pages, view, out, |ui| {
         ui.label("pages");
-        if pages.is_empty() {
+        if view.grid.pages.is_empty() {
             ui.weak("none");
         }
-        for axis in pages {
-            page_menu(ui, view, &mut pivot, axis);
+        for axis in &view.grid.pages {
+            page_menu(ui, view, &mut pivot, *axis);
         }
     });
     hidden_menu(ui, view, &mut pivot);

@@ -103,7 +103,7 @@ fn round_ui(
             ui,
             id,
             place(index),
-            &format!("picture {}", index + 1),
+            || format!("picture {}", index + 1),
             false,
             status,
         );

@@ -48,7 +48,9 @@ pub fn full_screen_ui(
     );
     own_ui(ui, own, key, shown, view, memory);
     if let Some(rect) = other {
-        grid_cell::other_ui(ui.painter(), rect, key, shown, view, memory);
+        let (painter, mut pictures) = (ui.painter(), Vec::new());
+        grid_cell::other_ui(painter, rect, key, shown, view, memory, &mut pictures);
+        grid_cell::pictures_ui(painter, &pictures, memory);
     }
     for rect in std::iter::once(own).chain(other) {
         wipe::grip_ui(ui.painter(), rect, &shown, view, memory);
@@ -140,20 +142,25 @@ fn place_ui(
     memory: &mut UiMemory,
     out: &mut Vec<Msg>,
 ) -> egui::Response {
-    let (image, label) = if is_other {
-        let label = cell_look::other_label(view, key);
-        (memory.other_image_of(view, key), label)
+    let image = if is_other {
+        memory.other_image_of(view, key)
     } else {
-        let label = cell_look::accessible_label(view, key);
-        (memory.image_of(view, key), label)
+        memory.image_of(view, key)
     };
     let status = match (image, &memory.canvas) {
         (Some(image), Some(canvas)) => canvas.status(image),
         _ => ImageStatus::Waiting,
     };
     let id = ui.scope_id().with(("full screen", is_other));
-    let label = format!("full screen: {label}");
-    let response = canvas::cell_response(ui, id, rect, &label, !is_other, status);
+    let label = || {
+        let label = if is_other {
+            cell_look::other_label(view, key)
+        } else {
+            cell_look::accessible_label(view, key)
+        };
+        format!("full screen: {label}")
+    };
+    let response = canvas::cell_response(ui, id, rect, label, !is_other, status);
     if wipe::drag_response(ui, &response, view, memory, out) {
         return response;
     }

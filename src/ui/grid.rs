@@ -19,7 +19,7 @@ pub fn grid_ui(ui: &mut egui::Ui, view: &RunView, memory: &mut UiMemory, out: &m
     if view.cycle.is_on {
         cycle_bar::tick(ui, view, memory, out);
     }
-    if grid.order().is_empty() {
+    if grid.is_empty() {
         ui.painter().text(
             area.center(),
             Align2::CENTER_CENTER,
@@ -195,8 +195,16 @@ fn cells_ui(
         );
     }
     let times = view.look.tone.range(&view.run);
-    for it in placed.iter().filter(|it| clip.intersects(it.rect)) {
-        grid_cell::cell_ui(ui, it, shown, times, view, memory);
+    let in_view = || placed.iter().filter(|it| clip.intersects(it.rect));
+    // All pictures before all that lies on them: pictures are draw calls of their own, and what comes
+    // between two of them would be one too.
+    let mut pictures = Vec::new();
+    for it in in_view() {
+        grid_cell::picture_ui(ui.painter(), it, shown, view, memory, &mut pictures);
+    }
+    grid_cell::pictures_ui(ui.painter(), &pictures, memory);
+    for it in in_view() {
+        grid_cell::signs_ui(ui.painter(), it, shown, times, view, memory);
         if view.selected.as_ref() == Some(&it.key) {
             memory.note_seen(view, &it.key, it.own.width(), out);
         }
@@ -247,7 +255,6 @@ fn own_input(
     memory: &mut UiMemory,
     out: &mut Vec<Msg>,
 ) -> Option<Hovered> {
-    let label = cell_look::accessible_label(view, &it.key);
     let status = match memory.image_of(view, &it.key) {
         Some(image) => memory
             .canvas
@@ -257,7 +264,8 @@ fn own_input(
     };
     let is_selected = view.selected.as_ref() == Some(&it.key);
     let id = ui.scope_id().with(("cell", index));
-    let response = canvas::cell_response(ui, id, it.own, &label, is_selected, status);
+    let label = || cell_look::accessible_label(view, &it.key);
+    let response = canvas::cell_response(ui, id, it.own, label, is_selected, status);
     choose(&response, &it.key, view, out);
     if !wipe::drag_response(ui, &response, view, memory, out) {
         super::marking::mark_response(ui, &response, &it.key, view, memory, out);
@@ -275,7 +283,6 @@ fn other_input(
     memory: &mut UiMemory,
     out: &mut Vec<Msg>,
 ) -> Option<Hovered> {
-    let label = cell_look::other_label(view, &it.key);
     let status = match memory.other_image_of(view, &it.key) {
         Some(image) => memory
             .canvas
@@ -284,7 +291,8 @@ fn other_input(
         None => ImageStatus::Waiting,
     };
     let id = ui.scope_id().with(("other cell", index));
-    let response = canvas::cell_response(ui, id, rect, &label, false, status);
+    let label = || cell_look::other_label(view, &it.key);
+    let response = canvas::cell_response(ui, id, rect, label, false, status);
     choose(&response, &it.key, view, out);
     if !wipe::drag_response(ui, &response, view, memory, out) {
         navigate(ui, &response, memory);

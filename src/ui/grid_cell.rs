@@ -24,23 +24,53 @@ pub struct Placed {
     pub strip: Option<usize>,
 }
 
-/// Draws a cell; `times` are the least and the most of all, where cells are toned by time.
-pub fn cell_ui(
-    ui: &egui::Ui,
+/// Pictures and where they are to be painted, all together.
+pub type Pictures = Vec<(Rect, CellPaint)>;
+
+/// Adds a cell's picture, and the second run's beside it, to those that are to be painted; draws why there
+/// is none.
+pub fn picture_ui(
+    painter: &egui::Painter,
+    it: &Placed,
+    shown: canvas::View,
+    view: &RunView,
+    memory: &mut UiMemory,
+    pictures: &mut Pictures,
+) {
+    own_ui(painter, it, shown, view, memory, pictures);
+    if let Some(rect) = it.other {
+        other_ui(painter, rect, &it.key, shown, view, memory, pictures);
+    }
+}
+
+/// Paints the pictures of cells.
+pub fn pictures_ui(painter: &egui::Painter, pictures: &Pictures, memory: &mut UiMemory) {
+    match memory.canvas.as_mut() {
+        Some(canvas) if canvas.has_gpu() => canvas::paint_cells(painter, pictures, canvas),
+        _ => {
+            for (rect, _) in pictures {
+                let reason = "pictures need a Vulkan, Metal or GL driver";
+                message_cell(painter, *rect, "no GPU", reason);
+            }
+        }
+    }
+}
+
+/// Draws what lies over a cell's picture: its verdict, marks, badges and frame. `times` are the least and
+/// the most of all, where cells are toned by time.
+pub fn signs_ui(
+    painter: &egui::Painter,
     it: &Placed,
     shown: canvas::View,
     times: Option<TimeRange>,
     view: &RunView,
-    memory: &mut UiMemory,
+    memory: &UiMemory,
 ) {
-    let painter = ui.painter();
-    own_ui(painter, it, shown, view, memory);
-    let map = canvas::CellMap::new(it.own, ui.pixels_per_point(), &shown);
+    let map = canvas::CellMap::new(it.own, painter.pixels_per_point(), &shown);
     verdicts::paint_verdict(painter, it.own, &it.key, view);
     verdicts::paint_marks(painter, it.own, &it.key, view, &map);
     badges(painter, it, view);
     if let Some(rect) = it.other {
-        other_ui(painter, rect, &it.key, shown, view, memory);
         for (rect, letter) in [(it.own, "A"), (rect, "B")] {
             let at = rect.right_top() + vec2(-4.0, 3.0);
             theme::outlined_text(painter, at, Align2::RIGHT_TOP, letter, 12.0, Color32::WHITE);
@@ -80,12 +110,12 @@ fn own_ui(
     shown: canvas::View,
     view: &RunView,
     memory: &mut UiMemory,
+    pictures: &mut Pictures,
 ) {
     match view.run.cells.get(&it.key) {
         Some(CellState::Done(_)) => {
-            if let Some(paint) = cell_look::paint(view, &it.key, shown, memory) {
-                paint_done(painter, it.own, &paint, memory);
-            }
+            let paint = cell_look::paint(view, &it.key, shown, memory);
+            pictures.extend(paint.map(|paint| (it.own, paint)));
         }
         Some(CellState::Missing) | None => match view
             .live
@@ -120,13 +150,13 @@ pub fn other_ui(
     shown: canvas::View,
     view: &RunView,
     memory: &mut UiMemory,
+    pictures: &mut Pictures,
 ) {
     let Some(other) = &view.other else { return };
     match other.beside(key) {
         Some((_, CellState::Done(_))) => {
-            if let Some(paint) = cell_look::paint_other(view, key, shown, memory) {
-                paint_done(painter, rect, &paint, memory);
-            }
+            let paint = cell_look::paint_other(view, key, shown, memory);
+            pictures.extend(paint.map(|paint| (rect, paint)));
         }
         Some((_, state)) => without_picture(painter, rect, state),
         None => dashed_cell(painter, rect, &format!("not in run {}", other.run.run_id)),
@@ -138,18 +168,6 @@ fn without_picture(painter: &egui::Painter, rect: Rect, state: &CellState) {
         CellState::Failed { error, .. } => message_cell(painter, rect, "failed", error),
         CellState::Unreadable { reason } => message_cell(painter, rect, "cannot be read", reason),
         CellState::Missing | CellState::Done(_) => dashed_cell(painter, rect, "not run"),
-    }
-}
-
-fn paint_done(painter: &egui::Painter, rect: Rect, paint: &CellPaint, memory: &mut UiMemory) {
-    match memory.canvas.as_mut() {
-        Some(canvas) if canvas.has_gpu() => canvas::paint_cell(painter, rect, paint, canvas),
-        _ => message_cell(
-            painter,
-            rect,
-            "no GPU",
-            "pictures need a Vulkan, Metal or GL driver",
-        ),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::state::look::ViewRequest;
 use crate::state::run_view::RunView;
 use crate::state::{AppState, JudgeMsg, Msg};
 use eframe::egui;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// The first field id of the open run's masks; those of the lab come before it.
@@ -80,6 +80,11 @@ pub struct UiMemory {
     mark_requests_seen: (u64, u64),
     applied_theme: Option<(bool, f32)>,
     run_generation: u64,
+    /// The pictures of the open run's cells, so that no file's name is put together in every frame.
+    cell_images: HashMap<CellKey, ImageId>,
+    cell_revisions: BTreeMap<String, u64>,
+    /// The session's photograph and at which revision.
+    original: Option<(u64, ImageId)>,
     run_session: Option<SessionId>,
     uploaded_masks: Vec<Arc<MaskField>>,
 }
@@ -116,6 +121,8 @@ impl UiMemory {
         if generation != self.run_generation {
             self.run_generation = generation;
             self.take_run(state.run.as_ref());
+            self.cell_images.clear();
+            self.original = None;
             self.seen.clear();
             self.visible.clear();
             self.mask_box = None;
@@ -126,6 +133,10 @@ impl UiMemory {
             self.note = None;
         }
         if let Some(view) = &state.run {
+            if self.cell_revisions != view.revisions {
+                self.cell_revisions.clone_from(&view.revisions);
+                self.cell_images.clear();
+            }
             self.take_masks(view);
         }
         if let Some(view) = &state.run
@@ -315,16 +326,18 @@ impl UiMemory {
         if !matches!(view.run.cells.get(key), Some(CellState::Done(_))) {
             return None;
         }
+        if let Some(image) = self.cell_images.get(key) {
+            return Some(*image);
+        }
         let file = view.run.picture_file(key);
         // Replaced in the bucket and fetched again: another picture under the same name.
         let replaced = view.revisions.get(&file).copied().unwrap_or_default();
         let revision = view.generation + (replaced << 32);
         let path = view.dir.join(file);
-        Some(
-            self.canvas
-                .as_mut()?
-                .image(&ImageSource::File { path, revision }),
-        )
+        let canvas = self.canvas.as_mut()?;
+        let image = canvas.image(&ImageSource::File { path, revision });
+        self.cell_images.insert(key.clone(), image);
+        Some(image)
     }
 
     /// The picture of the second run's cell that stands beside one of the first.
@@ -341,12 +354,17 @@ impl UiMemory {
 
     /// The session's photograph, where the run has a copy.
     pub fn original_of(&mut self, view: &RunView) -> Option<ImageId> {
-        let (path, revision) = (view.original_path()?, view.session_revision());
-        Some(
-            self.canvas
-                .as_mut()?
-                .image(&ImageSource::File { path, revision }),
-        )
+        let revision = view.session_revision();
+        if let Some((known, image)) = self.original
+            && known == revision
+        {
+            return Some(image);
+        }
+        let path = view.original_path()?;
+        let canvas = self.canvas.as_mut()?;
+        let image = canvas.image(&ImageSource::File { path, revision });
+        self.original = Some((revision, image));
+        Some(image)
     }
 
     /// The session's raw mask, where the run has a copy.

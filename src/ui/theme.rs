@@ -83,16 +83,24 @@ pub fn outlined_text(
     colour: Color32,
 ) -> egui::Rect {
     let font = egui::FontId::proportional(size);
+    let galley = painter.layout_no_wrap(text.to_owned(), font, Color32::PLACEHOLDER);
+    let rect = anchor.anchor_size(pos_in_ui, galley.size());
+    paint_outlined(painter, rect.min, &galley, colour);
+    rect
+}
+
+/// Draws text that was laid out in no colour of its own, with its edge: it is laid out once for all five.
+fn paint_outlined(
+    painter: &egui::Painter,
+    at: egui::Pos2,
+    galley: &std::sync::Arc<egui::Galley>,
+    colour: Color32,
+) {
     for (dx, dy) in [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)] {
-        painter.text(
-            pos_in_ui + egui::vec2(dx, dy),
-            anchor,
-            text,
-            font.clone(),
-            Color32::from_black_alpha(200),
-        );
+        let edge = Color32::from_black_alpha(200);
+        painter.galley(at + egui::vec2(dx, dy), galley.clone(), edge);
     }
-    painter.text(pos_in_ui, anchor, text, font, colour)
+    painter.galley(at, galley.clone(), colour);
 }
 
 /// [`outlined_text`] to the right and below a point, cut off with an ellipsis at a width in points.
@@ -104,18 +112,11 @@ pub fn outlined_line(
     colour: Color32,
     max_width: f32,
 ) {
-    let galley = |colour| {
-        let font = egui::FontId::proportional(size);
-        let mut job = egui::text::LayoutJob::simple_singleline(text.to_owned(), font, colour);
-        job.wrap = egui::text::TextWrapping::truncate_at_width(max_width);
-        painter.layout_job(job)
-    };
-    let edge = galley(Color32::from_black_alpha(200));
-    for (dx, dy) in [(-1.0, 0.0), (1.0, 0.0), (0.0, -1.0), (0.0, 1.0)] {
-        let at = pos_in_ui + egui::vec2(dx, dy);
-        painter.galley(at, edge.clone(), Color32::BLACK);
-    }
-    painter.galley(pos_in_ui, galley(colour), colour);
+    let font = egui::FontId::proportional(size);
+    let colourless = Color32::PLACEHOLDER;
+    let mut job = egui::text::LayoutJob::simple_singleline(text.to_owned(), font, colourless);
+    job.wrap = egui::text::TextWrapping::truncate_at_width(max_width);
+    paint_outlined(painter, pos_in_ui, &painter.layout_job(job), colour);
 }
 
 /// Colours of what clean-up and growing change of a mask; the same as in `canvas.wgsl`.

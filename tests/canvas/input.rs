@@ -33,7 +33,7 @@ impl eframe::App for Pair {
         for (i, image) in self.images.into_iter().enumerate() {
             let (id, label) = (egui::Id::unique(("cell", i)), format!("cell {i}"));
             let status = self.canvas.status(image);
-            let response = cell_response(ui, id, place(i), &label, i == 1, status);
+            let response = cell_response(ui, id, place(i), || label.clone(), i == 1, status);
             navigate(&mut self.framing, &response, SIZE, self.wheel_zooms);
         }
         let view = self

@@ -109,7 +109,8 @@ fn distinct<T: PartialEq + Clone>(values: impl Iterator<Item = T>) -> Vec<T> {
 
 /// What a cell was made with, if its recipe is not the one on screen: see [`made_with`].
 pub fn made_at(view: &RunView, key: &CellKey) -> Option<String> {
-    made_with(&view.run.recipe_of(key)?, &view.shown_recipe(key)?)
+    let shown = view.shown_recipe(key)?;
+    made_with(&view.run.recipe_of(key)?, &shown)
 }
 
 /// How the recipe that a result was made with differs from the one on screen: `made at 10 px`,

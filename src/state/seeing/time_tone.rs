@@ -41,6 +41,9 @@ impl TimeTone {
 
     /// The least and the most seconds of the run's cells; `None` if no time is known.
     pub fn range(self, run: &Run) -> Option<TimeRange> {
+        if self == Self::Off {
+            return None;
+        }
         let mut times = run.cells.keys().filter_map(|key| self.secs_of(run, key));
         let first = times.next()?;
         let (least, most) = times.fold((first, first), |(least, most), secs| {

@@ -13,7 +13,7 @@ use eframe::{
 
 use super::{
     Canvas, ImageStatus,
-    gpu::CellCallback,
+    gpu::{CellsCallback, Piece},
     paint::{CellPaint, Mode, pieces},
     texture_store::Priority,
     view::{CellMap, Framing, ImageBox, MAX_ZOOM, View},
@@ -28,20 +28,21 @@ const TEXT_POINTS: f32 = 12.0;
 /// Side of the loupe, in points.
 pub const LOUPE_POINTS: f32 = 180.0;
 
-/// Places a cell, names it for assistive technology and for tests, and takes its clicks and drags.
+/// Places a cell, names it for assistive technology and for tests, and takes its clicks and drags. The
+/// name is only asked for where somebody listens.
 pub fn cell_response(
     ui: &Ui,
     id: Id,
     rect: Rect,
-    label: &str,
+    label: impl Fn() -> String,
     is_selected: bool,
     status: ImageStatus<'_>,
 ) -> Response {
     let response = ui.interact(rect, id, Sense::click_and_drag());
     response.widget_info(|| {
         let label = match status {
-            ImageStatus::Failed(reason) => format!("{label}: {reason}"),
-            ImageStatus::Waiting | ImageStatus::Shown => label.to_owned(),
+            ImageStatus::Failed(reason) => format!("{}: {reason}", label()),
+            ImageStatus::Waiting | ImageStatus::Shown => label(),
         };
         egui::WidgetInfo::selected(egui::Role::Button, true, is_selected, label)
     });
@@ -57,7 +58,7 @@ pub fn cell_ui(
     paint: &CellPaint,
     canvas: &mut Canvas,
 ) -> Response {
-    let response = cell_response(ui, id, rect, label, false, canvas.status(paint.image));
+    let response = cell_response(ui, id, rect, || label.to_owned(), false, canvas.status(paint.image));
     paint_cell(ui.painter(), rect, paint, canvas);
     response
 }
@@ -65,12 +66,40 @@ pub fn cell_ui(
 /// Paints what a cell shows into `rect`: the picture, or why there is none.
 pub fn paint_cell(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &mut Canvas) {
     let painter = painter.with_clip_rect(painter.clip_rect().intersect(rect));
-    if !painter.clip_rect().is_positive() {
-        return;
+    paint_cells(&painter, &[(rect, paint.clone())], canvas);
+}
+
+/// Paints what many cells show, each into its own place. That is much cheaper than cell by cell: all
+/// pictures are one entry of egui's list. What else is to lie on them is painted afterwards.
+pub fn paint_cells(painter: &Painter, cells: &[(Rect, CellPaint)], canvas: &mut Canvas) {
+    let mut pieces = Vec::with_capacity(cells.len());
+    for (rect, paint) in cells {
+        let of_cell = painter.with_clip_rect(painter.clip_rect().intersect(*rect));
+        if of_cell.clip_rect().is_positive() {
+            add_pieces(&of_cell, *rect, paint, canvas, &mut pieces);
+        }
     }
+    if !pieces.is_empty() {
+        let callback = CellsCallback::new(pieces);
+        let area = painter.clip_rect();
+        painter.add(egui_wgpu::Callback::new_paint_callback(area, callback));
+    }
+    for (rect, paint) in cells {
+        badge_ui(painter, *rect, paint, canvas);
+    }
+}
+
+/// What a cell's picture is drawn with, at the end of `all`; without a picture it is said why.
+fn add_pieces(
+    painter: &Painter,
+    rect: Rect,
+    paint: &CellPaint,
+    canvas: &mut Canvas,
+    all: &mut Vec<Piece>,
+) {
     let say = |text: &str, color| {
         painter.rect_filled(rect, 0.0, SURROUND);
-        message_ui(&painter, rect, text, color);
+        message_ui(painter, rect, text, color);
     };
     if let ImageStatus::Failed(reason) = canvas.status(paint.image) {
         say(reason, WARNING);
@@ -121,16 +150,18 @@ pub fn paint_cell(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &mut
         // One piece alone fills the cell by itself: a shape less to draw.
         painter.rect_filled(rect, 0.0, SURROUND);
     }
-    if !pieces.is_empty() {
-        let callback = CellCallback::new(pieces);
-        painter.add(egui_wgpu::Callback::new_paint_callback(rect, callback));
-    }
+    all.extend(pieces);
+}
+
+/// What was made of the picture's colours, where that is worth a word.
+fn badge_ui(painter: &Painter, rect: Rect, paint: &CellPaint, canvas: &Canvas) {
     // A mask alone shows nothing of the picture's colours.
     if let Some(badge) = canvas.store.badge(paint.image)
         && paint.has_badge
         && rect.width() > 90.0
         && paint.mode != Mode::Mask
     {
+        let painter = painter.with_clip_rect(painter.clip_rect().intersect(rect));
         let at = rect.right_bottom() - vec2(4.0, 3.0);
         outlined_text(&painter, at, Align2::RIGHT_BOTTOM, &badge.label, 10.0);
     }

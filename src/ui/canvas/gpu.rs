@@ -1,4 +1,4 @@
-//! The GPU's side of the canvas: pipeline, textures, and the callback that draws one cell's pieces.
+//! The GPU's side of the canvas: pipeline, textures, and the callback that draws cells' pieces.
 //!
 //! The only file of the canvas that names wgpu's objects. It decides nothing: what is drawn where is
 //! handed to it as [`Piece`]s.
@@ -465,13 +465,13 @@ fn uniform_buffer(
     (buffer, group)
 }
 
-/// What egui's paint list carries for one cell.
-pub(super) struct CellCallback {
+/// What egui's paint list carries for the cells that are painted together.
+pub(super) struct CellsCallback {
     pieces: Vec<Piece>,
     first_slot: AtomicU32,
 }
 
-impl CellCallback {
+impl CellsCallback {
     pub fn new(pieces: Vec<Piece>) -> Self {
         Self {
             pieces,
@@ -480,7 +480,7 @@ impl CellCallback {
     }
 }
 
-impl CallbackTrait for CellCallback {
+impl CallbackTrait for CellsCallback {
     fn prepare(
         &self,
         _device: &wgpu::Device,
@@ -522,18 +522,33 @@ impl CallbackTrait for CellCallback {
         let [width, height] = info.screen_size_px.map(|px| px as f32);
         pass.set_viewport(0.0, 0.0, width, height, 0.0, 1.0);
         let first = self.first_slot.load(Ordering::Relaxed);
+        // What is set stays set: most cells differ in their own picture only.
+        let (mut variant, mut set) = (None, [None; 4]);
         for (slot, piece) in (first..).zip(&self.pieces) {
-            let Some(pipeline) = painter.pipelines.get(piece.uniform.variant()) else {
-                continue;
-            };
-            pass.set_pipeline(pipeline);
+            let wanted = piece.uniform.variant();
+            if variant != Some(wanted) {
+                let Some(pipeline) = painter.pipelines.get(wanted) else {
+                    continue;
+                };
+                pass.set_pipeline(pipeline);
+                variant = Some(wanted);
+            }
             let offset = u64::from(slot) * painter.stride;
             pass.set_bind_group(0, &painter.uniform_group, &[offset as u32]);
-            pass.set_bind_group(1, &piece.base.group, &[]);
-            let reference = piece.reference.as_ref().unwrap_or(&painter.no_picture);
-            pass.set_bind_group(2, &reference.group, &[]);
-            let field = piece.field.as_ref().unwrap_or(&painter.no_field);
-            pass.set_bind_group(3, &field.group, &[]);
+            let textures = [
+                (1, &piece.base),
+                (2, piece.reference.as_ref().unwrap_or(&painter.no_picture)),
+                (3, piece.field.as_ref().unwrap_or(&painter.no_field)),
+            ];
+            for (index, texture) in textures {
+                let group = Some(&texture.group);
+                if let Some(last) = set.get_mut(index)
+                    && *last != group
+                {
+                    pass.set_bind_group(index as u32, group, &[]);
+                    *last = group;
+                }
+            }
             pass.draw(0..6, 0..1);
         }
     }

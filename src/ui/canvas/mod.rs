@@ -21,7 +21,7 @@
 //!     for (i, (image, label)) in cells.iter().enumerate() {
 //!         let id = Id::unique(("cell", i));
 //!         let status = canvas.status(*image);
-//!         let response = cell_response(ui, id, place(i), label, false, status);
+//!         let response = cell_response(ui, id, place(i), || label.clone(), false, status);
 //!         navigate(framing, &response, size_in_image, false);
 //!     }
 //!     let view = framing.view(size_in_image, cell_px(place(0), ui.pixels_per_point()));
@@ -62,7 +62,7 @@ use eframe::{egui, egui_wgpu};
 pub use self::{
     cell::{
         LOUPE_POINTS, SURROUND, cell_px, cell_response, cell_ui, loupe_ui, navigate, outlined_text,
-        paint_cell, paint_cursor_mark, preload_cell,
+        paint_cell, paint_cells, paint_cursor_mark, preload_cell,
     },
     loader::{Ahead, Decode, ImageSource, MAX_DECODE_BYTES, MAX_SIDE_PX, decode_with_image_crate},
     paint::{CellPaint, Channel, Mode, Overlay},

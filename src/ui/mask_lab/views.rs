@@ -56,7 +56,7 @@ pub fn views_ui(
                 .as_ref()
                 .map_or(ImageStatus::Waiting, |canvas| canvas.status(image))
         });
-        let response = canvas::cell_response(ui, id, *rect, name, false, status);
+        let response = canvas::cell_response(ui, id, *rect, || (*name).clone(), false, status);
         let shown = memory.lab.framing.view(size_in_image, cell_px);
         let map = CellMap::new(*rect, ui.pixels_per_point(), &shown);
         let is_painting = view.tab == LabTab::Paint
