@@ -93,9 +93,9 @@ fn wheel_over_labels(ui: &egui::Ui, area: Rect, viewport: Rect) -> egui::Vec2 {
     ui.input_mut(|input| std::mem::take(&mut input.smooth_scroll_delta))
 }
 
-fn place_all(corner: egui::Pos2, layout: &GridLayout, view: &RunView) -> Vec<Placed> {
+fn place_all<'a>(corner: egui::Pos2, layout: &GridLayout, view: &'a RunView) -> Vec<Placed<'a>> {
     let has_strip = time_tone::is_on(view);
-    let place = |key: &CellKey, rect: Rect, strip: Option<usize>| {
+    let place = |key: &'a CellKey, rect: Rect, strip: Option<usize>| {
         let picture = if has_strip {
             rect.with_max_y(rect.bottom() - time_tone::STRIP_HEIGHT)
         } else {
@@ -103,7 +103,7 @@ fn place_all(corner: egui::Pos2, layout: &GridLayout, view: &RunView) -> Vec<Pla
         };
         let (own, other) = layout.split.halves(picture);
         Placed {
-            key: key.clone(),
+            key,
             rect,
             own,
             other,
@@ -159,7 +159,7 @@ fn cells_ui(
         memory.last_selected.clone_from(&view.selected);
         if let Some(rect) = placed
             .iter()
-            .find(|it| Some(&it.key) == view.selected.as_ref())
+            .find(|it| Some(it.key) == view.selected.as_ref())
             .map(|it| it.rect)
         {
             ui.scroll_to_rect(rect, None);
@@ -205,8 +205,8 @@ fn cells_ui(
     grid_cell::pictures_ui(ui.painter(), &pictures, memory);
     for it in in_view() {
         grid_cell::signs_ui(ui.painter(), it, shown, times, view, memory);
-        if view.selected.as_ref() == Some(&it.key) {
-            memory.note_seen(view, &it.key, it.own.width(), out);
+        if view.selected.as_ref() == Some(it.key) {
+            memory.note_seen(view, it.key, it.own.width(), out);
         }
     }
     for row in 0..view.grid.rows.len() {
@@ -225,7 +225,7 @@ fn cells_ui(
     if view.look.has_loupe
         && let Some(at) = hovered.or_else(|| {
             // Without a pointer over the cells the loupe stands where the values are read.
-            let selected = |it: &&Placed| Some(&it.key) == view.selected.as_ref();
+            let selected = |it: &&Placed<'_>| Some(it.key) == view.selected.as_ref();
             let it = placed.iter().find(selected)?;
             let map = canvas::CellMap::new(it.own, pixels_per_point, &shown);
             Some(Hovered {
@@ -250,25 +250,25 @@ fn cells_ui(
 fn own_input(
     ui: &egui::Ui,
     index: usize,
-    it: &Placed,
+    it: &Placed<'_>,
     view: &RunView,
     memory: &mut UiMemory,
     out: &mut Vec<Msg>,
 ) -> Option<Hovered> {
-    let status = match memory.image_of(view, &it.key) {
+    let status = match memory.image_of(view, it.key) {
         Some(image) => memory
             .canvas
             .as_ref()
             .map_or(ImageStatus::Waiting, |c| c.status(image)),
         None => ImageStatus::Waiting,
     };
-    let is_selected = view.selected.as_ref() == Some(&it.key);
+    let is_selected = view.selected.as_ref() == Some(it.key);
     let id = ui.scope_id().with(("cell", index));
-    let label = || cell_look::accessible_label(view, &it.key);
+    let label = || cell_look::accessible_label(view, it.key);
     let response = canvas::cell_response(ui, id, it.own, label, is_selected, status);
-    choose(&response, &it.key, view, out);
+    choose(&response, it.key, view, out);
     if !wipe::drag_response(ui, &response, view, memory, out) {
-        super::marking::mark_response(ui, &response, &it.key, view, memory, out);
+        super::marking::mark_response(ui, &response, it.key, view, memory, out);
         navigate(ui, &response, memory);
     }
     hovered(&response, it, false)
@@ -277,13 +277,13 @@ fn own_input(
 fn other_input(
     ui: &egui::Ui,
     index: usize,
-    it: &Placed,
+    it: &Placed<'_>,
     rect: Rect,
     view: &RunView,
     memory: &mut UiMemory,
     out: &mut Vec<Msg>,
 ) -> Option<Hovered> {
-    let status = match memory.other_image_of(view, &it.key) {
+    let status = match memory.other_image_of(view, it.key) {
         Some(image) => memory
             .canvas
             .as_ref()
@@ -291,16 +291,16 @@ fn other_input(
         None => ImageStatus::Waiting,
     };
     let id = ui.scope_id().with(("other cell", index));
-    let label = || cell_look::other_label(view, &it.key);
+    let label = || cell_look::other_label(view, it.key);
     let response = canvas::cell_response(ui, id, rect, label, false, status);
-    choose(&response, &it.key, view, out);
+    choose(&response, it.key, view, out);
     if !wipe::drag_response(ui, &response, view, memory, out) {
         navigate(ui, &response, memory);
     }
     hovered(&response, it, true)
 }
 
-fn hovered(response: &egui::Response, it: &Placed, is_other: bool) -> Option<Hovered> {
+fn hovered(response: &egui::Response, it: &Placed<'_>, is_other: bool) -> Option<Hovered> {
     Some(Hovered {
         rect: response.rect,
         pointer: response.hover_pos()?,

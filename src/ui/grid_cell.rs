@@ -11,9 +11,9 @@ use crate::state::seeing::time_tone::TimeRange;
 use eframe::egui::{self, Align2, Color32, FontId, Rect, Stroke, StrokeKind, pos2, vec2};
 
 /// A cell and where it lies.
-pub struct Placed {
+pub struct Placed<'a> {
     /// The cell of the open run.
-    pub key: CellKey,
+    pub key: &'a CellKey,
     /// All of it.
     pub rect: Rect,
     /// Its picture.
@@ -31,7 +31,7 @@ pub type Pictures = Vec<(Rect, CellPaint)>;
 /// is none.
 pub fn picture_ui(
     painter: &egui::Painter,
-    it: &Placed,
+    it: &Placed<'_>,
     shown: canvas::View,
     view: &RunView,
     memory: &mut UiMemory,
@@ -39,7 +39,7 @@ pub fn picture_ui(
 ) {
     own_ui(painter, it, shown, view, memory, pictures);
     if let Some(rect) = it.other {
-        other_ui(painter, rect, &it.key, shown, view, memory, pictures);
+        other_ui(painter, rect, it.key, shown, view, memory, pictures);
     }
 }
 
@@ -60,15 +60,15 @@ pub fn pictures_ui(painter: &egui::Painter, pictures: &Pictures, memory: &mut Ui
 /// the most of all, where cells are toned by time.
 pub fn signs_ui(
     painter: &egui::Painter,
-    it: &Placed,
+    it: &Placed<'_>,
     shown: canvas::View,
     times: Option<TimeRange>,
     view: &RunView,
     memory: &UiMemory,
 ) {
     let map = canvas::CellMap::new(it.own, painter.pixels_per_point(), &shown);
-    verdicts::paint_verdict(painter, it.own, &it.key, view);
-    verdicts::paint_marks(painter, it.own, &it.key, view, &map);
+    verdicts::paint_verdict(painter, it.own, it.key, view);
+    verdicts::paint_marks(painter, it.own, it.key, view, &map);
     badges(painter, it, view);
     if let Some(rect) = it.other {
         for (rect, letter) in [(it.own, "A"), (rect, "B")] {
@@ -77,7 +77,7 @@ pub fn signs_ui(
         }
     }
     time_tone::strip_ui(painter, it, view, times);
-    let is_selected = view.selected.as_ref() == Some(&it.key);
+    let is_selected = view.selected.as_ref() == Some(it.key);
     let (width, colour) = if is_selected {
         (2.5, theme::ACCENT)
     } else {
@@ -92,7 +92,7 @@ pub fn signs_ui(
             StrokeKind::Inside,
         );
     }
-    let has_picture = matches!(view.run.cells.get(&it.key), Some(CellState::Done(_)));
+    let has_picture = matches!(view.run.cells.get(it.key), Some(CellState::Done(_)));
     for rect in std::iter::once(it.own).chain(it.other) {
         if !has_picture {
             continue;
@@ -106,21 +106,21 @@ pub fn signs_ui(
 
 fn own_ui(
     painter: &egui::Painter,
-    it: &Placed,
+    it: &Placed<'_>,
     shown: canvas::View,
     view: &RunView,
     memory: &mut UiMemory,
     pictures: &mut Pictures,
 ) {
-    match view.run.cells.get(&it.key) {
+    match view.run.cells.get(it.key) {
         Some(CellState::Done(_)) => {
-            let paint = cell_look::paint(view, &it.key, shown, memory);
+            let paint = cell_look::paint(view, it.key, shown, memory);
             pictures.extend(paint.map(|paint| (it.own, paint)));
         }
         Some(CellState::Missing) | None => match view
             .live
             .as_ref()
-            .filter(|live| live.cell.as_ref() == Some(&it.key))
+            .filter(|live| live.cell.as_ref() == Some(it.key))
         {
             Some(live) => {
                 let map = canvas::CellMap::new(it.own, painter.ctx().pixels_per_point(), &shown);
@@ -136,7 +136,7 @@ fn own_ui(
                 progress(painter, at, fraction, &text);
             }
             None if view.live.is_some() => dashed_cell(painter, it.own, "waiting"),
-            None => dashed_cell(painter, it.own, memory.missing_words(view, &it.key)),
+            None => dashed_cell(painter, it.own, memory.missing_words(view, it.key)),
         },
         Some(state) => without_picture(painter, it.own, state),
     }
@@ -171,8 +171,8 @@ fn without_picture(painter: &egui::Painter, rect: Rect, state: &CellState) {
     }
 }
 
-fn badges(painter: &egui::Painter, it: &Placed, view: &RunView) {
-    let (rect, key) = (it.own, &it.key);
+fn badges(painter: &egui::Painter, it: &Placed<'_>, view: &RunView) {
+    let (rect, key) = (it.own, it.key);
     let mut text = String::new();
     match view.run.baseline(key) {
         Some(Baseline::Exact) => text.push('★'),

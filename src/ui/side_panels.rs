@@ -88,7 +88,14 @@ fn pinned_ui(
         return;
     };
     let id = ui.scope_id().with(("pinned", title));
-    let response = canvas::cell_response(ui, id, rect, || title.to_owned(), false, canvas.status(image));
+    let response = canvas::cell_response(
+        ui,
+        id,
+        rect,
+        || title.to_owned(),
+        false,
+        canvas.status(image),
+    );
     canvas::navigate(&mut memory.framing, &response, memory.size_in_image, true);
     let cell_px = canvas::cell_px(rect, ui.pixels_per_point());
     let view = match &memory.framing {

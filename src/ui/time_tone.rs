@@ -27,13 +27,18 @@ fn tone(fraction: f32) -> Color32 {
 }
 
 /// The strip of one cell; where the time is unknown it is crossed out. `range` is all cells'.
-pub fn strip_ui(painter: &egui::Painter, it: &Placed, view: &RunView, range: Option<TimeRange>) {
+pub fn strip_ui(
+    painter: &egui::Painter,
+    it: &Placed<'_>,
+    view: &RunView,
+    range: Option<TimeRange>,
+) {
     if !is_on(view) {
         return;
     }
     let strip = it.rect.with_min_y(it.rect.bottom() - STRIP_HEIGHT);
-    let secs = view.look.tone.secs_of(&view.run, &it.key);
-    let is_done = matches!(view.run.cells.get(&it.key), Some(CellState::Done(_)));
+    let secs = view.look.tone.secs_of(&view.run, it.key);
+    let is_done = matches!(view.run.cells.get(it.key), Some(CellState::Done(_)));
     if let (Some(secs), Some(range)) = (secs, range) {
         painter.rect_filled(strip, 0.0, tone(range.fraction(secs)));
     } else if is_done {

@@ -103,7 +103,14 @@ fn draw_cells(
     for (i, (rect, image)) in places.iter().zip(images).enumerate() {
         let id = egui::Id::unique(("cell", i));
         let label = format!("cell {i}");
-        cell_response(ui, id, *rect, || label.clone(), false, canvas.status(*image));
+        cell_response(
+            ui,
+            id,
+            *rect,
+            || label.clone(),
+            false,
+            canvas.status(*image),
+        );
     }
     for (rect, image) in places.iter().zip(images) {
         let view = framing.view(size_in_image, cell_px(*rect, 1.0));

@@ -58,7 +58,14 @@ pub fn cell_ui(
     paint: &CellPaint,
     canvas: &mut Canvas,
 ) -> Response {
-    let response = cell_response(ui, id, rect, || label.to_owned(), false, canvas.status(paint.image));
+    let response = cell_response(
+        ui,
+        id,
+        rect,
+        || label.to_owned(),
+        false,
+        canvas.status(paint.image),
+    );
     paint_cell(ui.painter(), rect, paint, canvas);
     response
 }
