@@ -16,6 +16,9 @@
 //! | [`app`] | runs `update`, performs effects | all but `cli` |
 //! | [`cli`] | subcommands | all |
 //!
+//! The innermost loops over quantized weights are a crate of their own, `kernels/`, which only
+//! [`pipeline`] uses.
+//!
 //! `tests/import_rules.rs` holds this table against the sources. candle is named only in
 //! [`pipeline`], egui only in [`app`] and [`ui`] (and where [`cli`] starts the window), axum only in
 //! [`remote`].

@@ -64,7 +64,12 @@ pub fn accelerations(
             available: true,
             asked: !exact,
             seen: counts.integer,
-            remark: "not exact: activations are quantized too".to_owned(),
+            remark: if gpu {
+                "not exact: activations are quantized too".to_owned()
+            } else {
+                let kernels = fill_audit_kernels::Instructions::best().name();
+                format!("not exact: activations are quantized too; CPU: {kernels}")
+            },
         },
         Acceleration {
             name: "bfloat16",

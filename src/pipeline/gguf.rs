@@ -4,7 +4,8 @@
 //! mapped, never allocates more than the header could hold, and knows nothing of FLUX.
 
 use super::error::{PipelineError, Result};
-use super::stored::{StoredTensor, StoredType};
+use super::weights::StoredTensor;
+use fill_audit_kernels::StoredType;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

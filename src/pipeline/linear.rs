@@ -1,14 +1,14 @@
-//! Linear layers over weights in any stored type: dense, dequantized tile by tile, or integer.
+//! Linear layers over weights in any stored type: dense, decoded while they are multiplied by, or integer.
 //!
-//! All exact paths multiply by the same numbers; they differ in where the dequantized weights are
-//! kept. Which path ran is counted, not assumed.
+//! All exact paths multiply by the same numbers; they differ in where the decoded weights are kept. Which
+//! path ran is counted, not assumed. The loops of the CPU are in the crate `fill-audit-kernels`.
 
 use super::device::MatmulPath;
 use super::error::Result;
-use super::stored::StoredType;
 use super::weights::{MappedBytes, Weights, decode_all};
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
-use candle_core::{D, DType, Device, Module, Tensor};
+use candle_core::{D, DType, Device, Module, Storage, Tensor};
+use fill_audit_kernels::{Arithmetic, Instructions, Matrix, StoredType, multiply};
 use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,7 +32,7 @@ pub struct MatmulCounts {
     pub tiled: u64,
     /// By weights that are dequantized whole at each call, on a GPU.
     pub device: u64,
-    /// By candle's integer kernels, which quantize the activations too.
+    /// By integers: the activations are quantized too.
     pub integer: u64,
     /// Chunks of queries in the transformer's attention.
     pub attention_chunks: u64,
@@ -99,8 +99,10 @@ enum Weight {
     /// `[out, in]`, already rounded to the activations' type; float32 on the CPU.
     Dense(Tensor),
     Tiled(StoredType, MappedBytes),
+    /// Multiplied as integers on the CPU, straight from the file.
+    Integer(StoredType, MappedBytes),
     Device(QTensor),
-    Integer(QMatMul),
+    DeviceInteger(QMatMul),
 }
 
 /// `y = x Wᵀ + b`.
@@ -149,12 +151,14 @@ impl Linear {
         let (stored_type, bytes) = weights.stored(&weight_name, &shape)?;
         let on_cpu = plan.device.is_cpu();
         let integer = plan.path == MatmulPath::Integer && stored_type.is_quantized();
-        let weight = if integer || (!on_cpu && stored_type.is_quantized() && !plan.dense) {
+        let weight = if on_cpu && integer {
+            Weight::Integer(stored_type, bytes)
+        } else if integer || (!on_cpu && stored_type.is_quantized() && !plan.dense) {
             let data = bytes.bytes().to_vec().into();
             let storage = QStorage::from_data(data, &plan.device, ggml_type(stored_type))?;
             let quantized = QTensor::new(storage, (outputs, inputs))?;
             if integer {
-                Weight::Integer(QMatMul::from_arc(Arc::new(quantized))?)
+                Weight::DeviceInteger(QMatMul::from_arc(Arc::new(quantized))?)
             } else {
                 Weight::Device(quantized)
             }
@@ -193,35 +197,77 @@ impl Linear {
             }
             Weight::Tiled(stored_type, bytes) => {
                 count(&self.counters.tiled);
-                self.multiply_tiled(x, *stored_type, bytes.bytes(), TILE_BYTES)
+                let exact = Arithmetic::Exact {
+                    rounds_to_bf16: self.dtype == DType::BF16,
+                };
+                self.multiply_stored(x, *stored_type, bytes.bytes(), exact)
+            }
+            // Too few rows to pay for laying them out; the modulations, which have one, are the more exact.
+            Weight::Integer(stored_type, bytes) if x.dim(0)? < FEW_ROWS => {
+                count(&self.counters.tiled);
+                self.multiply_whole(x, *stored_type, bytes.bytes())
+            }
+            Weight::Integer(stored_type, bytes) => {
+                count(&self.counters.integer);
+                self.multiply_stored(x, *stored_type, bytes.bytes(), Arithmetic::Integer)
             }
             Weight::Device(quantized) => {
                 count(&self.counters.device);
                 let weight = quantized.dequantize(x.device())?.to_dtype(x.dtype())?;
                 x.matmul(&weight.t()?)
             }
-            Weight::Integer(quantized) => {
+            Weight::DeviceInteger(quantized) => {
                 count(&self.counters.integer);
                 quantized.forward(&x.to_dtype(DType::F32)?)
             }
         }
     }
 
-    /// Decodes some rows of the weight on all cores, multiplies by them on all cores, and goes on
-    /// to the next.
-    fn multiply_tiled(
+    /// The product by weights that are decoded, or taken apart, in the processor's cache.
+    fn multiply_stored(
         &self,
         x: &Tensor,
         stored_type: StoredType,
         bytes: &[u8],
-        tile_bytes: usize,
+        arithmetic: Arithmetic,
+    ) -> candle_core::Result<Tensor> {
+        let rows = x.dim(0)?;
+        if rows < FEW_ROWS {
+            return self.multiply_whole(x, stored_type, bytes);
+        }
+        let Some(matrix) = Matrix::new(stored_type, bytes, self.outputs, self.inputs) else {
+            candle_core::bail!(
+                "the weight is not {} by {} values of {}",
+                self.outputs,
+                self.inputs,
+                stored_type.name()
+            );
+        };
+        let x = x.to_dtype(DType::F32)?;
+        let (storage, layout) = x.storage_and_layout();
+        let (Storage::Cpu(values), Some((from, to))) = (&*storage, layout.contiguous_offsets())
+        else {
+            candle_core::bail!("activations are not in order in the memory of the CPU");
+        };
+        let values = values.as_slice::<f32>()?.get(from..to).unwrap_or_default();
+        let product = multiply(values, &matrix, arithmetic, Instructions::best());
+        Tensor::from_vec(product, (rows, self.outputs), &Device::Cpu)
+    }
+
+    /// The product by weights that are decoded one part after the other: for few rows, where reading the
+    /// weights is all that takes time.
+    fn multiply_whole(
+        &self,
+        x: &Tensor,
+        stored_type: StoredType,
+        bytes: &[u8],
     ) -> candle_core::Result<Tensor> {
         let x = x.to_dtype(DType::F32)?;
         let (block_values, block_bytes) = stored_type.block();
         let row_bytes = self.inputs / block_values * block_bytes;
-        let tile = (tile_bytes / (4 * self.inputs).max(1)).max(1);
+        let part = (PART_BYTES / (4 * self.inputs).max(1)).max(1);
         let products = bytes
-            .chunks(tile * row_bytes)
+            .chunks(part * row_bytes)
             .map(|encoded| {
                 let mut decoded = decode_all(stored_type, encoded);
                 if self.dtype == DType::BF16 {
@@ -237,9 +283,10 @@ impl Linear {
     }
 }
 
-/// Most bytes of weights that are held decoded. Smaller tiles would stay in the processor's cache,
-/// but then the activations are laid out anew for each of them, which costs more.
-const TILE_BYTES: usize = 32 << 20;
+/// Fewer rows of activations than this are not laid out in panels.
+const FEW_ROWS: usize = 16;
+/// Most bytes of weights that are held decoded where there are few rows.
+const PART_BYTES: usize = 32 << 20;
 
 impl Module for Linear {
     /// `x`: (…, inputs) to (…, outputs), in the type of `x`.
@@ -265,43 +312,62 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    #[test]
-    fn a_matrix_of_many_tiles_multiplies_as_its_dense_copy_does() {
+    fn layer(inputs: usize, outputs: usize, dense: bool, dtype: DType, path: MatmulPath) -> Linear {
         let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-fill/bundle");
         let weights = Weights::open(&bundle.join("flux1-fill-kq-Q5_K_S.gguf")).unwrap();
-        let (name, inputs, outputs) = ("single_blocks.0.linear1", 256, 1792);
-        let values: Vec<f32> = (0..3 * inputs).map(|i| (i as f32 * 0.7).sin()).collect();
-        let x = Tensor::from_vec(values, (3, inputs), &Device::Cpu).unwrap();
-        let load = |dense, dtype| {
-            let plan = LinearPlan {
-                device: Device::Cpu,
-                dtype,
-                path: MatmulPath::Exact,
-                dense,
-                counters: Arc::default(),
-            };
-            Linear::load(&weights, name, inputs, outputs, &plan).unwrap()
+        let plan = LinearPlan {
+            device: Device::Cpu,
+            dtype,
+            path,
+            dense,
+            counters: Arc::default(),
         };
-        for dtype in [DType::F32, DType::BF16] {
-            let whole = load(true, dtype).multiply(&x).unwrap();
-            let whole = whole.to_vec2::<f32>().unwrap();
-            let layer = load(false, dtype);
-            let Weight::Tiled(stored_type, bytes) = &layer.weight else {
-                panic!("not tiled");
-            };
-            // One row a tile, some rows with a rest, all rows.
-            for tile_bytes in [1, 100 * 4 * inputs, TILE_BYTES] {
-                let tiled = layer
-                    .multiply_tiled(&x, *stored_type, bytes.bytes(), tile_bytes)
-                    .unwrap();
-                let tiled = tiled.to_vec2::<f32>().unwrap();
-                for (a, b) in tiled.iter().flatten().zip(whole.iter().flatten()) {
-                    assert!(
-                        (a - b).abs() <= 1e-5 * b.abs().max(1.0),
-                        "{tile_bytes}: {a} {b}"
-                    );
+        Linear::load(&weights, "single_blocks.0.linear1", inputs, outputs, &plan).unwrap()
+    }
+
+    fn rows(count: usize, inputs: usize) -> Tensor {
+        let values: Vec<f32> = (0..count * inputs)
+            .map(|i| (i as f32 * 0.7).sin())
+            .collect();
+        Tensor::from_vec(values, (count, inputs), &Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn weights_in_the_file_multiply_as_their_dense_copy_does() {
+        let (inputs, outputs) = (256, 1792);
+        // One row, too few for panels, the first that are enough, more than a panel.
+        for count in [1, FEW_ROWS - 1, FEW_ROWS, 100] {
+            let x = rows(count, inputs);
+            for dtype in [DType::F32, DType::BF16] {
+                let exact = |dense| layer(inputs, outputs, dense, dtype, MatmulPath::Exact);
+                let whole = exact(true).multiply(&x).unwrap().to_vec2::<f32>().unwrap();
+                let stored = exact(false);
+                assert!(matches!(stored.weight, Weight::Tiled(..)));
+                let stored = stored.multiply(&x).unwrap().to_vec2::<f32>().unwrap();
+                for (a, b) in stored.iter().flatten().zip(whole.iter().flatten()) {
+                    assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{count}: {a} {b}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn integers_are_counted_where_they_ran_and_one_row_is_exact() {
+        let (inputs, outputs) = (256, 1792);
+        let integer = layer(inputs, outputs, false, DType::F32, MatmulPath::Integer);
+        let exact = layer(inputs, outputs, true, DType::F32, MatmulPath::Exact);
+        let off = |count| {
+            let x = rows(count, inputs);
+            let a = integer.multiply(&x).unwrap().to_vec2::<f32>().unwrap();
+            let b = exact.multiply(&x).unwrap().to_vec2::<f32>().unwrap();
+            let pairs = a.iter().flatten().zip(b.iter().flatten());
+            let largest = b.iter().flatten().fold(0.0_f32, |max, b| max.max(b.abs()));
+            pairs.fold(0.0_f32, |max, (a, b)| max.max((a - b).abs())) / largest
+        };
+        assert!(off(1) < 1e-6);
+        assert_eq!(integer.counters.read().integer, 0);
+        let many = off(64);
+        assert!(many > 1e-5 && many < 1e-2, "{many}");
+        assert_eq!(integer.counters.read().integer, 1);
     }
 }

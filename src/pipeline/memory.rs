@@ -109,19 +109,18 @@ impl MemoryRequest {
         // product, the feed-forward part twice, and what goes into its second layer.
         let denoise = tokens * per_token * element + 2 * SCORE_BYTES as u64;
         let largest = (dims.hidden * (3 * dims.hidden + dims.mlp)) as u64;
-        let packed = if self.matmul == MatmulPath::Integer {
-            // candle keeps its packed copy beside the original.
-            2 * self.transformer_bytes
-        } else {
-            self.transformer_bytes
-        };
         let integer = self.matmul == MatmulPath::Integer;
         let (weights_bytes, mapped_bytes, scratch) = match (self.gpu, integer, self.dense) {
-            (_, true, _) => (packed, 0, 0),
+            // candle keeps its packed copy beside the original.
+            (true, true, _) => (2 * self.transformer_bytes, 0, 0),
             (_, false, true) => (self.transformer_values * element, 0, 0),
             // One matrix at a time is dequantized whole, in float32 and then rounded.
             (true, false, false) => (self.transformer_bytes, 0, largest * (4 + element)),
-            (false, false, false) => (0, self.transformer_bytes, 64 << 20),
+            // Multiplied by straight from the file; what is multiplied is laid out once more.
+            (false, _, _) => {
+                let laid_out = tokens * (dims.hidden + dims.mlp) as u64 * 4;
+                (0, self.transformer_bytes, laid_out + (64 << 20))
+            }
         };
         let need = |stage, weights_bytes, mapped_bytes, activation_bytes| StageNeed {
             stage,

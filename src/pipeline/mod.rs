@@ -30,7 +30,6 @@ mod random_weights;
 mod request;
 mod schedule;
 mod search;
-mod stored;
 mod t5_weights;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@
 
 use super::dimensions::Dimensions;
 use super::error::{PipelineError, Result};
-use super::stored::StoredType;
+use fill_audit_kernels::StoredType;
 use half::{bf16, f16};
 use std::fs::File;
 use std::io::{BufWriter, Write};

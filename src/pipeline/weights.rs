@@ -6,14 +6,25 @@
 
 use super::error::{PipelineError, Result};
 use super::gguf;
-use super::stored::{StoredTensor, StoredType};
 use candle_core::{DType, Device, Shape, Tensor};
+use fill_audit_kernels::StoredType;
 use memmap2::Mmap;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// A tensor in a file: its type, its shape (slowest dimension first) and its bytes' place.
+#[derive(Debug, Clone)]
+pub struct StoredTensor {
+    /// The encoding.
+    pub stored_type: StoredType,
+    /// Rows first: `[out, in]` of a linear layer.
+    pub shape: Vec<usize>,
+    /// Bytes in the file; always inside it, and of the length that type and shape require.
+    pub range: Range<usize>,
+}
 
 /// Bytes of a mapped file; cheap to clone.
 #[derive(Clone)]

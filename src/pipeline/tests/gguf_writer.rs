@@ -1,9 +1,9 @@
 //! A writer of GGUF files for tests, which can also write wrong ones.
 
-use crate::pipeline::stored::StoredType;
 use crate::pipeline::weights::{Weights, decode_all};
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
+use fill_audit_kernels::StoredType;
 use std::path::Path;
 
 /// A tensor as it will stand in the file.

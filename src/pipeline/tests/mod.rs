@@ -5,6 +5,7 @@
 mod files;
 mod fills;
 mod gguf_writer;
+mod stored;
 mod t5;
 
 use super::{
