@@ -1,6 +1,6 @@
 //! `y = x Wᵀ` with weights as they are stored.
 //!
-//! The outputs are shared out in pieces of [`PIECE`], and each piece goes over the inputs in chunks: a chunk
+//! The outputs are shared out in pieces of `PIECE`, and each piece goes over the inputs in chunks: a chunk
 //! of its rows is decoded into the cache, and multiplied by every panel of activations before the next is
 //! decoded. So a weight is read once from memory and decoded once, and activations come from the cache.
 
@@ -238,6 +238,7 @@ fn in_pieces(
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails should say where")]
 mod tests {
     use super::*;
 
@@ -269,12 +270,11 @@ mod tests {
         let half = |byte: u8| half::f16::from_f32(0.01 + f32::from(byte) / 3000.0).to_le_bytes();
         for block in bytes.chunks_exact_mut(stored_type.block().1) {
             let halves: &[usize] = match stored_type {
-                StoredType::F16 => &[0],
                 StoredType::Q2K => &[80, 82],
                 StoredType::Q3K => &[108],
                 StoredType::Q6K => &[208],
                 StoredType::Q4_1 | StoredType::Q5_1 | StoredType::Q4K | StoredType::Q5K => &[0, 2],
-                StoredType::Q4_0 | StoredType::Q5_0 | StoredType::Q8_0 => &[0],
+                StoredType::F16 | StoredType::Q4_0 | StoredType::Q5_0 | StoredType::Q8_0 => &[0],
                 StoredType::F32 => {
                     let value = f32::from(block[0]) / 200.0 - 0.5;
                     block.copy_from_slice(&value.to_le_bytes());
