@@ -49,6 +49,12 @@ impl Instructions {
         })
     }
 
+    /// Whether AVX2 is among them.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn has_avx2(self) -> bool {
+        self.0 >= Set::Avx2
+    }
+
     /// What a report calls the set: `AVX-512 VNNI`.
     pub fn name(self) -> &'static str {
         match self.0 {

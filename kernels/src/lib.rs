@@ -8,6 +8,7 @@
 //! | [`product`] | `y = x Wᵀ`: who computes which part of it, and in which order |
 //! | `float` | the innermost loops in float32 |
 //! | `integer` | the innermost loops in integers |
+//! | `few` | the same for so few rows that laying them out does not pay |
 //! | `activations` | activations laid out, or quantized, for those loops |
 //!
 //! A weight is decoded where it is multiplied by, a few rows and columns at a time, into memory that stays
@@ -16,6 +17,7 @@
 
 mod activations;
 mod aligned;
+mod few;
 mod float;
 pub mod instructions;
 mod integer;

@@ -8,7 +8,7 @@ use crate::activations::{Bytes, Floats, WIDTH, panel_count};
 use crate::aligned::Aligned;
 use crate::instructions::Instructions;
 use crate::stored::StoredType;
-use crate::{float, integer};
+use crate::{few, float, integer};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -50,7 +50,20 @@ impl<'a> Matrix<'a> {
         let start = row * self.inputs;
         &self.bytes[(start + from) / values * size..(start + to) / values * size]
     }
+
+    /// Columns `from..to` of a row, whole blocks, in float32.
+    fn decode(&self, row: usize, from: usize, to: usize, rounds_to_bf16: bool, out: &mut [f32]) {
+        self.stored_type.decode(self.part(row, from, to), out);
+        if rounds_to_bf16 {
+            for value in out {
+                *value = half::bf16::from_f32(*value).to_f32();
+            }
+        }
+    }
 }
+
+/// Fewer rows of activations than this are not laid out in panels, and never quantized.
+pub const FEW_ROWS: usize = 16;
 
 /// How products are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +74,8 @@ pub enum Arithmetic {
         rounds_to_bf16: bool,
     },
     /// Weights and activations as integers: faster, and off by what it takes to give 32 activations bytes
-    /// of a common scale, about a hundredth. Weights that are not quantized are multiplied exactly.
+    /// of a common scale, about a hundredth. Weights that are not quantized, and fewer rows than
+    /// [`FEW_ROWS`], are multiplied exactly.
     Integer,
 }
 
@@ -77,6 +91,13 @@ pub fn multiply(
     let rows = x.len().checked_div(inputs).unwrap_or(0);
     let x = &x[..rows * inputs];
     let set = instructions.0;
+    if rows < FEW_ROWS {
+        let rounds_to_bf16 = arithmetic
+            == Arithmetic::Exact {
+                rounds_to_bf16: true,
+            };
+        return few_rows(set, x, rows, matrix, rounds_to_bf16);
+    }
     match (arithmetic, matrix.stored_type.group()) {
         (Arithmetic::Integer, Some(group)) => {
             let bytes = Bytes::new(x, inputs, group);
@@ -103,18 +124,35 @@ fn exact(
             let to = matrix.inputs.min(from + CHUNK);
             for (row, decoded) in piece.clone().zip(decoded.chunks_exact_mut(CHUNK)) {
                 let decoded = &mut decoded[..to - from];
-                matrix
-                    .stored_type
-                    .decode(matrix.part(row, from, to), decoded);
-                if rounds_to_bf16 {
-                    for value in decoded {
-                        *value = half::bf16::from_f32(*value).to_f32();
-                    }
-                }
+                matrix.decode(row, from, to, rounds_to_bf16, decoded);
             }
             for (panel, sums) in sums.chunks_exact_mut(PIECE * WIDTH).enumerate() {
                 let panel = floats.part(panel, from, to);
                 float::add_products(set, &decoded, CHUNK, piece.len(), panel, sums);
+            }
+        }
+    })
+}
+
+fn few_rows(
+    set: crate::instructions::Set,
+    x: &[f32],
+    rows: usize,
+    matrix: &Matrix<'_>,
+    rounds_to_bf16: bool,
+) -> Vec<f32> {
+    /// A multiple of every type's block.
+    const PART: usize = 8 * CHUNK;
+    in_pieces(rows, matrix.outputs, |piece, sums| {
+        let mut decoded = Aligned::<f32>::zeros(PART);
+        for (output, sums) in piece.zip(sums.chunks_exact_mut(WIDTH)) {
+            for from in (0..matrix.inputs).step_by(PART) {
+                let to = matrix.inputs.min(from + PART);
+                let decoded = &mut decoded[..to - from];
+                matrix.decode(output, from, to, rounds_to_bf16, decoded);
+                for (row, sum) in x.chunks_exact(matrix.inputs).zip(&mut *sums) {
+                    *sum += few::dot(set, &row[from..to], decoded);
+                }
             }
         }
     })
@@ -320,8 +358,9 @@ mod tests {
 
     #[test]
     fn every_type_multiplies_right_with_every_set_of_instructions() {
-        // More than a piece and no multiple of anything; one panel and a part of a second; chunks and a rest.
-        let (rows, outputs) = (70, 107);
+        // More than a piece and no multiple of anything; one panel and a part of a second, and few rows;
+        // chunks and a rest.
+        let outputs = 107;
         let matrix_of = |stored_type: StoredType| match stored_type.block().0 {
             256 => 768,
             32 => 608,
@@ -331,14 +370,21 @@ mod tests {
             let inputs = matrix_of(stored_type);
             let bytes = stored(stored_type, outputs, inputs);
             let matrix = Matrix::new(stored_type, &bytes, outputs, inputs).unwrap();
-            let x = wave(rows * inputs);
+            let x = wave(70 * inputs);
             let expected = expected(&x, &matrix);
+            let exact = Arithmetic::Exact {
+                rounds_to_bf16: false,
+            };
+            let cases = [
+                (exact, 70, 1e-6),
+                (exact, 3, 1e-6),
+                (Arithmetic::Integer, 70, 4e-3),
+                (Arithmetic::Integer, 3, 1e-6),
+            ];
             for instructions in Instructions::available() {
-                let exact = Arithmetic::Exact {
-                    rounds_to_bf16: false,
-                };
-                for (arithmetic, tolerance) in [(exact, 1e-6), (Arithmetic::Integer, 4e-3)] {
-                    let y = multiply(&x, &matrix, arithmetic, instructions);
+                for (arithmetic, rows, tolerance) in cases {
+                    let x = &x[..rows * inputs];
+                    let y = multiply(x, &matrix, arithmetic, instructions);
                     assert_eq!(y.len(), rows * outputs);
                     for (y, (sum, size)) in y.iter().zip(&expected) {
                         let off = (f64::from(*y) - sum).abs();
@@ -390,7 +436,7 @@ mod tests {
                 bytes.extend([weight.cast_unsigned(); 32]);
             }
             let matrix = Matrix::new(StoredType::Q8_0, &bytes, outputs, inputs).unwrap();
-            let x = vec![value; 3 * inputs];
+            let x = vec![value; FEW_ROWS * inputs];
             let expected = f32::from(weight) * value * inputs as f32;
             for instructions in Instructions::available() {
                 let y = multiply(&x, &matrix, Arithmetic::Integer, instructions);
@@ -406,7 +452,7 @@ mod tests {
         let bytes = stored(StoredType::Q4_0, 5, 64);
         let matrix = Matrix::new(StoredType::Q4_0, &bytes, 5, 64).unwrap();
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            let mut x = wave(2 * 64);
+            let mut x = wave(FEW_ROWS * 64);
             x[70] = bad;
             for instructions in Instructions::available() {
                 for arithmetic in [
@@ -418,7 +464,7 @@ mod tests {
                     let y = multiply(&x, &matrix, arithmetic, instructions);
                     assert!(y[..5].iter().all(|y| y.is_finite()), "{y:?}");
                     assert!(
-                        y[5..].iter().all(|y| !y.is_finite()),
+                        y[5..10].iter().all(|y| !y.is_finite()),
                         "{arithmetic:?} {y:?}"
                     );
                 }

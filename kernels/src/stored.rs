@@ -5,6 +5,12 @@
 //! both decoding and products of integers go on from there. The arithmetic is in ggml's order, so the values
 //! are its own to the last bit.
 
+#![expect(
+    clippy::inline_always,
+    reason = "what is inlined is compiled for the vectors of the function that it is inlined into"
+)]
+
+use crate::instructions::Instructions;
 use half::{bf16, f16};
 
 /// How a tensor's values are encoded.
@@ -142,6 +148,20 @@ impl StoredType {
     /// Takes whole quantized blocks apart: `q` of every value, scale and minimum of every group. Nothing
     /// is done for a type that is not quantized.
     pub(crate) fn unpack(self, bytes: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if Instructions::best().has_avx2() {
+            // SAFETY: the processor has it.
+            #[expect(unsafe_code, reason = "the same loop, compiled for wider vectors")]
+            unsafe {
+                unpack_avx2(self, bytes, q, scales, mins);
+            }
+            return;
+        }
+        self.unpack_here(bytes, q, scales, mins);
+    }
+
+    #[inline(always)]
+    fn unpack_here(self, bytes: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
         let Some(group) = self.group() else { return };
         let (values, size) = self.block();
         let groups = values / group;
@@ -174,6 +194,20 @@ impl StoredType {
     /// Decodes whole blocks. `out` must have as many values as `bytes` holds; what does not fit on
     /// either side is left alone.
     pub fn decode(self, bytes: &[u8], out: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if Instructions::best().has_avx2() {
+            // SAFETY: the processor has it.
+            #[expect(unsafe_code, reason = "the same loop, compiled for wider vectors")]
+            unsafe {
+                decode_avx2(self, bytes, out);
+            }
+            return;
+        }
+        self.decode_here(bytes, out);
+    }
+
+    #[inline(always)]
+    fn decode_here(self, bytes: &[u8], out: &mut [f32]) {
         let (values, size) = self.block();
         let blocks = bytes.chunks_exact(size).zip(out.chunks_exact_mut(values));
         let Some(group) = self.group() else {
@@ -194,7 +228,7 @@ impl StoredType {
         let mins = &mut mins[..values / group];
         let zero = i32::from(self.zero());
         for (bytes, y) in blocks {
-            self.unpack(bytes, q, scales, mins);
+            self.unpack_here(bytes, q, scales, mins);
             let groups = q.chunks_exact(group).zip(y.chunks_exact_mut(group));
             for (((q, y), scale), min) in groups.zip(&*scales).zip(&*mins) {
                 for (q, y) in q.iter().zip(y) {
@@ -205,11 +239,31 @@ impl StoredType {
     }
 }
 
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn unpack_avx2(
+    stored_type: StoredType,
+    bytes: &[u8],
+    q: &mut [u8],
+    scales: &mut [f32],
+    mins: &mut [f32],
+) {
+    stored_type.unpack_here(bytes, q, scales, mins);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2")]
+fn decode_avx2(stored_type: StoredType, bytes: &[u8], out: &mut [f32]) {
+    stored_type.decode_here(bytes, out);
+}
+
+#[inline(always)]
 fn half_at(block: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([block[at], block[at + 1]]).to_f32()
 }
 
 /// The low nibbles, then the high ones.
+#[inline(always)]
 fn nibbles(bytes: &[u8], q: &mut [u8]) {
     let (low, high) = q.split_at_mut(bytes.len());
     for ((byte, a), b) in bytes.iter().zip(low).zip(high) {
@@ -219,6 +273,7 @@ fn nibbles(bytes: &[u8], q: &mut [u8]) {
 }
 
 /// Adds a fifth bit to each of 32 values.
+#[inline(always)]
 fn fifth_bits(bytes: &[u8], q: &mut [u8]) {
     let bits = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     for (i, q) in q.iter_mut().enumerate() {
@@ -226,28 +281,33 @@ fn fifth_bits(bytes: &[u8], q: &mut [u8]) {
     }
 }
 
+#[inline(always)]
 fn q4_0(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     (scales[0], mins[0]) = (half_at(block, 0), 0.0);
     nibbles(&block[2..18], q);
 }
 
+#[inline(always)]
 fn q4_1(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     (scales[0], mins[0]) = (half_at(block, 0), half_at(block, 2));
     nibbles(&block[4..20], q);
 }
 
+#[inline(always)]
 fn q5_0(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     (scales[0], mins[0]) = (half_at(block, 0), 0.0);
     nibbles(&block[6..22], q);
     fifth_bits(&block[2..6], q);
 }
 
+#[inline(always)]
 fn q5_1(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     (scales[0], mins[0]) = (half_at(block, 0), half_at(block, 2));
     nibbles(&block[8..24], q);
     fifth_bits(&block[4..8], q);
 }
 
+#[inline(always)]
 fn q8_0(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     (scales[0], mins[0]) = (half_at(block, 0), 0.0);
     for (byte, q) in block[2..34].iter().zip(q) {
@@ -255,6 +315,7 @@ fn q8_0(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn q2_k(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     let qs = &block[16..80];
     let (d, min) = (half_at(block, 80), half_at(block, 82));
@@ -270,6 +331,7 @@ fn q2_k(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
 }
 
 /// The sixteen 6-bit scales of a `Q3_K` block, from 12 bytes.
+#[inline(always)]
 fn q3_k_scale(scales: &[u8], i: usize) -> f32 {
     let low = if i < 8 {
         scales[i] & 15
@@ -280,6 +342,7 @@ fn q3_k_scale(scales: &[u8], i: usize) -> f32 {
     f32::from(low | (high << 4)) - 32.0
 }
 
+#[inline(always)]
 fn q3_k(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     let (hmask, qs) = (&block[..32], &block[32..96]);
     let d = half_at(block, 108);
@@ -294,6 +357,7 @@ fn q3_k(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
 }
 
 /// Scale and minimum of the sub-block `j` of a `Q4_K` or `Q5_K` block, 6 bits each.
+#[inline(always)]
 fn scale_min(j: usize, packed: &[u8]) -> (f32, f32) {
     let (scale, min) = if j < 4 {
         (packed[j] & 63, packed[j + 4] & 63)
@@ -307,6 +371,7 @@ fn scale_min(j: usize, packed: &[u8]) -> (f32, f32) {
 }
 
 /// All scales and minima of a `Q4_K` or `Q5_K` block.
+#[inline(always)]
 fn scales_mins(block: &[u8], scales: &mut [f32], mins: &mut [f32]) {
     let (d, min) = (half_at(block, 0), half_at(block, 2));
     for (j, (scale, m)) in scales.iter_mut().zip(mins).enumerate() {
@@ -315,6 +380,7 @@ fn scales_mins(block: &[u8], scales: &mut [f32], mins: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn q4_k(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     scales_mins(block, scales, mins);
     let parts = block[16..144].chunks_exact(32);
@@ -323,6 +389,7 @@ fn q4_k(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn q5_k(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     scales_mins(block, scales, mins);
     let high = &block[16..48];
@@ -338,6 +405,7 @@ fn q5_k(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 fn q6_k(block: &[u8], q: &mut [u8], scales: &mut [f32], mins: &mut [f32]) {
     let (ql, qh, packed) = (&block[..128], &block[128..192], &block[192..208]);
     let d = half_at(block, 208);

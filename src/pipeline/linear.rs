@@ -5,11 +5,11 @@
 
 use super::device::MatmulPath;
 use super::error::Result;
-use super::weights::{MappedBytes, Weights, decode_all};
+use super::weights::{MappedBytes, Weights};
 use candle_core::quantized::{GgmlDType, QMatMul, QStorage, QTensor};
 use candle_core::{D, DType, Device, Module, Storage, Tensor};
+use fill_audit_kernels::product::FEW_ROWS;
 use fill_audit_kernels::{Arithmetic, Instructions, Matrix, StoredType, multiply};
-use rayon::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -202,13 +202,14 @@ impl Linear {
                 };
                 self.multiply_stored(x, *stored_type, bytes.bytes(), exact)
             }
-            // Too few rows to pay for laying them out; the modulations, which have one, are the more exact.
-            Weight::Integer(stored_type, bytes) if x.dim(0)? < FEW_ROWS => {
-                count(&self.counters.tiled);
-                self.multiply_whole(x, *stored_type, bytes.bytes())
-            }
             Weight::Integer(stored_type, bytes) => {
-                count(&self.counters.integer);
+                // The modulations have one row, which is multiplied exactly.
+                let is_exact = x.dim(0)? < FEW_ROWS;
+                count(if is_exact {
+                    &self.counters.tiled
+                } else {
+                    &self.counters.integer
+                });
                 self.multiply_stored(x, *stored_type, bytes.bytes(), Arithmetic::Integer)
             }
             Weight::Device(quantized) => {
@@ -232,9 +233,6 @@ impl Linear {
         arithmetic: Arithmetic,
     ) -> candle_core::Result<Tensor> {
         let rows = x.dim(0)?;
-        if rows < FEW_ROWS {
-            return self.multiply_whole(x, stored_type, bytes);
-        }
         let Some(matrix) = Matrix::new(stored_type, bytes, self.outputs, self.inputs) else {
             candle_core::bail!(
                 "the weight is not {} by {} values of {}",
@@ -253,40 +251,7 @@ impl Linear {
         let product = multiply(values, &matrix, arithmetic, Instructions::best());
         Tensor::from_vec(product, (rows, self.outputs), &Device::Cpu)
     }
-
-    /// The product by weights that are decoded one part after the other: for few rows, where reading the
-    /// weights is all that takes time.
-    fn multiply_whole(
-        &self,
-        x: &Tensor,
-        stored_type: StoredType,
-        bytes: &[u8],
-    ) -> candle_core::Result<Tensor> {
-        let x = x.to_dtype(DType::F32)?;
-        let (block_values, block_bytes) = stored_type.block();
-        let row_bytes = self.inputs / block_values * block_bytes;
-        let part = (PART_BYTES / (4 * self.inputs).max(1)).max(1);
-        let products = bytes
-            .chunks(part * row_bytes)
-            .map(|encoded| {
-                let mut decoded = decode_all(stored_type, encoded);
-                if self.dtype == DType::BF16 {
-                    decoded
-                        .par_iter_mut()
-                        .for_each(|v| *v = half::bf16::from_f32(*v).to_f32());
-                }
-                let shape = (encoded.len() / row_bytes, self.inputs);
-                x.matmul(&Tensor::from_vec(decoded, shape, &Device::Cpu)?.t()?)
-            })
-            .collect::<candle_core::Result<Vec<_>>>()?;
-        Tensor::cat(&products, 1)
-    }
 }
-
-/// Fewer rows of activations than this are not laid out in panels.
-const FEW_ROWS: usize = 16;
-/// Most bytes of weights that are held decoded where there are few rows.
-const PART_BYTES: usize = 32 << 20;
 
 impl Module for Linear {
     /// `x`: (…, inputs) to (…, outputs), in the type of `x`.
