@@ -25,6 +25,8 @@ mod kills;
 mod leaks;
 #[path = "storage/runs.rs"]
 mod runs;
+#[path = "storage/shards.rs"]
+mod shards;
 #[path = "storage/signing.rs"]
 mod signing;
 #[path = "storage/support.rs"]

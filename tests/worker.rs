@@ -2,8 +2,11 @@
 //! binary with the tiny model.
 
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+#![expect(clippy::print_stdout, reason = "a test says what it skipped")]
 #[path = "worker/api.rs"]
 mod api;
+#[path = "worker/bucket.rs"]
+mod bucket;
 #[path = "worker/cancel.rs"]
 mod cancel;
 #[path = "worker/limits.rs"]

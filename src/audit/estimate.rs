@@ -73,16 +73,42 @@ struct Measured {
 
 /// Estimates cells from the runs that lie beside each other in a folder. Reads their documents.
 pub fn estimate(runs_dir: &Path, keys: &[CellKey], conditions: &Conditions<'_>) -> Estimate {
-    let mut samples: BTreeMap<Quant, Vec<f64>> = BTreeMap::new();
-    for folder in run_folders(runs_dir) {
-        if let Ok(run) = run_folder::open(&folder, Verification::Quick) {
-            collect(&run, conditions, &mut samples);
-        }
-    }
-    of_samples(&samples, keys, conditions)
+    Rates::read(runs_dir, conditions).of(keys, conditions)
 }
 
-fn collect(run: &Run, conditions: &Conditions<'_>, samples: &mut BTreeMap<Quant, Vec<f64>>) {
+/// What earlier cells took, under the same conditions.
+#[derive(Debug, Clone, Default)]
+pub struct Rates {
+    /// Seconds of one step at one pixel, of each cell.
+    samples: BTreeMap<Quant, Vec<f64>>,
+    /// Seconds that loading took, of each cell that loaded.
+    loads: BTreeMap<Quant, Vec<f64>>,
+}
+
+impl Rates {
+    /// From the runs that lie beside each other in a folder. Reads their documents.
+    pub fn read(runs_dir: &Path, conditions: &Conditions<'_>) -> Self {
+        let mut rates = Self::default();
+        for folder in run_folders(runs_dir) {
+            if let Ok(run) = run_folder::open(&folder, Verification::Quick) {
+                collect(&run, conditions, &mut rates);
+            }
+        }
+        rates
+    }
+
+    /// How long cells may take, loading aside.
+    pub fn of(&self, keys: &[CellKey], conditions: &Conditions<'_>) -> Estimate {
+        of_samples(&self.samples, keys, conditions)
+    }
+
+    /// Seconds that loading a quant took, the median; `None` if it was not measured.
+    pub fn load_secs(&self, quant: &Quant) -> Option<f64> {
+        median(&mut self.loads.get(quant)?.clone())
+    }
+}
+
+fn collect(run: &Run, conditions: &Conditions<'_>, rates: &mut Rates) {
     let Some(document) = run.document() else {
         return;
     };
@@ -107,7 +133,12 @@ fn collect(run: &Run, conditions: &Conditions<'_>, samples: &mut BTreeMap<Quant,
             && let Some(secs) = cell.timing.wall_secs.filter(|secs| *secs > 0.0)
         {
             let rate = secs / f64::from(key.steps.value()) / pixels;
+            let samples = &mut rates.samples;
             samples.entry(key.quant.clone()).or_default().push(rate);
+            if let Some(secs) = cell.timing.load_secs {
+                let loads = &mut rates.loads;
+                loads.entry(key.quant.clone()).or_default().push(secs);
+            }
         }
     }
 }
@@ -163,7 +194,7 @@ fn of_samples(
 }
 
 /// Parameters of the real transformer.
-const REAL_PARAMETERS: f64 = 11.9e9;
+pub const REAL_PARAMETERS: f64 = 11.9e9;
 
 /// Values in a transformer's file, by its size and its quant's bits.
 pub fn parameters(quant: &Quant, size_bytes: u64) -> f64 {
@@ -355,10 +386,10 @@ mod tests {
                 .map(|(name, values)| (Quant::new(*name).unwrap(), *values))
                 .collect(),
         };
-        let mut samples = BTreeMap::new();
-        collect(&run, &conditions, &mut samples);
+        let mut rates = Rates::default();
+        collect(&run, &conditions, &mut rates);
         let named = |(quant, rates): (Quant, Vec<f64>)| (quant.to_string(), rates);
-        samples.into_iter().map(named).collect()
+        rates.samples.into_iter().map(named).collect()
     }
 
     #[test]

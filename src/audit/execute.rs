@@ -13,7 +13,17 @@ use crate::model::run::{
     AccelerationSeen, CellDocument, CellOutcome, CellState, DoneCell, Environment, ModelDocument,
     Run, RunDocument, Timing, files,
 };
+use std::collections::BTreeSet;
 use std::path::Path;
+
+/// Which of a run's cells one go makes.
+#[derive(Debug, Clone, Default)]
+pub struct Part {
+    /// Only these, if some are named. The run's report is then left to whoever sees the whole run.
+    pub only: Option<BTreeSet<CellKey>>,
+    /// At most so many in this go.
+    pub max_cells: Option<usize>,
+}
 
 /// Fills the cells that a run lacks, at most `max_cells` of them, and writes its report.
 ///
@@ -28,6 +38,23 @@ pub fn execute(
     max_cells: Option<usize>,
     context: &mut AuditContext<'_>,
 ) -> Result<RunSummary, AuditError> {
+    let part = Part {
+        only: None,
+        max_cells,
+    };
+    execute_part(owned, engine, &part, context)
+}
+
+/// As [`execute`], for a part of the run's cells.
+///
+/// # Errors
+/// See [`execute`].
+pub fn execute_part(
+    owned: &OwnedRun,
+    engine: &mut dyn FillEngine,
+    part: &Part,
+    context: &mut AuditContext<'_>,
+) -> Result<RunSummary, AuditError> {
     let folder = owned.folder.as_path();
     let run = run_folder::open(folder, Verification::Full)
         .map_err(|error| AuditError::Refused(error.to_string()))?;
@@ -37,22 +64,30 @@ pub fn execute(
             folder.display()
         )));
     };
-    let mut todo = missing_cells(&run, &document);
+    let is_mine = |key: &CellKey| part.only.as_ref().is_none_or(|only| only.contains(key));
+    let is_done = |key: &CellKey| matches!(run.cells.get(key), Some(CellState::Done(_)));
+    let mut todo = planned_cells(&run);
+    todo.retain(is_mine);
+    let already_done = match &part.only {
+        None => run.done_count(),
+        Some(_) => todo.iter().filter(|key| is_done(key)).count(),
+    };
+    todo.retain(|key| !is_done(key));
     let planned = todo.len();
-    if let Some(limit) = max_cells {
+    if let Some(limit) = part.max_cells {
         todo.truncate(limit);
     }
     context.tell(AuditEvent::Started {
         run_id: run.run_id.clone(),
         folder: folder.to_owned(),
-        already_done: run.done_count(),
+        already_done,
         todo: todo.clone(),
     });
     let mut summary = RunSummary {
         run_id: run.run_id.clone(),
         folder: folder.to_owned(),
         ending: Ending::Complete,
-        already_done: run.done_count(),
+        already_done,
         made: 0,
         failed: 0,
         left: planned,
@@ -77,14 +112,20 @@ pub fn execute(
         if summary.left > summary.failed {
             summary.ending = Ending::CellLimit;
         }
-        report_file::write(folder)?;
+        if part.only.is_none() {
+            report_file::write(folder)?;
+        }
     }
     context.tell(AuditEvent::Finished(summary.clone()));
     Ok(summary)
 }
 
-/// The cells that are planned and not done, quant by quant, in the order of the plans.
-fn missing_cells(run: &Run, document: &RunDocument) -> Vec<CellKey> {
+/// The cells that are planned, done or not, quant by quant, in the order of the plans. None for a run of the
+/// Python service.
+pub fn planned_cells(run: &Run) -> Vec<CellKey> {
+    let Some(document) = run.document() else {
+        return Vec::new();
+    };
     let mut planned = document.plan.matrix.cells(None);
     for extension in &run.extensions {
         let tag = crate::model::run::recipe_tag(&document.plan.recipe, &extension.plan.recipe);
@@ -94,7 +135,6 @@ fn missing_cells(run: &Run, document: &RunDocument) -> Vec<CellKey> {
             }
         }
     }
-    planned.retain(|key| !matches!(run.cells.get(key), Some(CellState::Done(_))));
     let mut quants: Vec<Quant> = Vec::new();
     for key in &planned {
         if !quants.contains(&key.quant) {

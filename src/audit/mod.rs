@@ -11,10 +11,12 @@
 //! | [`run_folder`] | opens a run's folder, whoever wrote it |
 //! | [`estimate`] | how long a run may take |
 //! | [`report_file`], [`report_links`] | writes `REPORT.md`, and puts links into it before it goes up |
+//! | [`bucket_run`] | a run that lives in a bucket while it is made here, perhaps by several at once |
 //! | [`hash`], [`atomic`], [`lock`], [`picture_check`] | what can be believed |
 
 pub mod approval;
 pub mod atomic;
+pub mod bucket_run;
 pub mod contact_sheet;
 pub mod context;
 pub mod engine;
@@ -41,7 +43,7 @@ pub mod start;
 pub use context::AuditContext;
 pub use error::AuditError;
 pub use event::{AuditEvent, Ending, RunSummary};
-pub use execute::execute;
+pub use execute::{Part, execute, execute_part, planned_cells};
 pub use request::RunRequest;
 pub use start::{ExtendRequest, OwnedRun, extend, resume, start};
 

@@ -187,6 +187,65 @@ pub fn resume(folder: &Path) -> Result<OwnedRun, AuditError> {
     own(folder.to_owned(), true)
 }
 
+/// Checks that the run in a folder is the one that is asked for. It looks at no weights: those are held
+/// against the run's before cells are made of them.
+///
+/// # Errors
+/// [`AuditError`] if the run or the session cannot be read, or was started with something else, which is
+/// named.
+pub fn check_same(folder: &Path, request: &RunRequest) -> Result<(), AuditError> {
+    request.check()?;
+    let run = read_own_plan(folder)?;
+    let Some(found) = run.document() else {
+        return Err(not_ours(folder));
+    };
+    let session = read_session(&request.session_dir)?;
+    let inputs = SessionInputs::read(
+        &request.session_dir,
+        request.inference,
+        &widest(&request.plan),
+    )?;
+    let wanted = RunDocument {
+        session: session.id,
+        plan: request.plan.clone(),
+        prompts: request.prompts.clone(),
+        inference: request.inference,
+        matmul: request.matmul,
+        device: request.device.clone(),
+        inputs: InputHashes {
+            image: hash::sha256(&inputs.image_file),
+            mask: hash::sha256(&inputs.mask_file),
+            ..found.inputs.clone()
+        },
+        ..found.clone()
+    };
+    match difference(found, &wanted) {
+        None => Ok(()),
+        Some(what) => Err(other_run(&found.run_id, what, folder)),
+    }
+}
+
+/// What keeps two documents from being of the same request; when each was written does not count.
+pub(super) fn check_same_documents(
+    found: &RunDocument,
+    wanted: &RunDocument,
+    folder: &Path,
+) -> Result<(), AuditError> {
+    match difference(found, wanted) {
+        None if found.inputs == wanted.inputs => Ok(()),
+        None => Err(other_run(&found.run_id, "kind of preparation", folder)),
+        Some(what) => Err(other_run(&found.run_id, what, folder)),
+    }
+}
+
+fn other_run(id: &RunId, what: &str, folder: &Path) -> AuditError {
+    AuditError::Refused(format!(
+        "run {id} was started with another {what}; choose another id, or give --resume to go on with it \
+         as it is: {}",
+        folder.display()
+    ))
+}
+
 /// Adds a sweep to a run, or finds that it was added before.
 ///
 /// # Errors
@@ -406,11 +465,7 @@ fn existing(request: &RunRequest, wanted: &RunDocument) -> Result<Option<PathBuf
         };
         return match difference(found, wanted) {
             None => Ok(Some(folder)),
-            Some(what) => Err(AuditError::Refused(format!(
-                "run {id} was started with another {what}; choose another id, or give --resume to go \
-                 on with it as it is: {}",
-                folder.display()
-            ))),
+            Some(what) => Err(other_run(id, what, &folder)),
         };
     }
     if request.is_new {

@@ -18,6 +18,7 @@ pub mod push;
 pub mod report;
 pub mod run;
 pub mod serve;
+pub mod sharding;
 pub mod show;
 pub mod uploading;
 pub mod view;

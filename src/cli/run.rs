@@ -4,7 +4,7 @@ use super::bucket::BucketArgs;
 use super::matrix_args::{AxisArgs, AxisDefaults, RecipeArgs};
 use super::progress::{Progress, cancel_flag};
 use super::uploading::Uploading;
-use super::{EXIT_CANCELLED, EXIT_CELLS_FAILED, EXIT_OK, examination, run_folder_of};
+use super::{EXIT_CANCELLED, EXIT_CELLS_FAILED, EXIT_OK, examination, run_folder_of, sharding};
 use crate::audit::engine::FillEngine as _;
 use crate::audit::estimate::{self, Conditions};
 use crate::audit::inputs::{SessionInputs, read_subject};
@@ -18,6 +18,7 @@ use crate::model::cell::CellDefaults;
 use crate::model::ids::RunId;
 use crate::model::mask_recipe::MaskRecipe;
 use crate::model::run::{InferenceSize, MatmulPath, Plan, Run, recipe_tag};
+use crate::model::shard::Shard;
 use crate::pipeline::find_models;
 use anyhow::{Context as _, bail};
 use std::io::Write;
@@ -69,6 +70,12 @@ pub struct RunArgs {
     /// value, quant and guidance all of the run's.
     #[arg(long, value_name = "RUN")]
     pub extend: Option<PathBuf>,
+    /// Make only this share of the run's cells, such as 1/3: whole quants, divided further only where there are
+    /// more shards than quants. All shards are given the same --run-id and meet in the bucket: each sends its
+    /// cells as they end and makes none that is there, and the last one writes the report. In a Cloud Run job
+    /// the share is the task's.
+    #[arg(long, value_name = "I/N", conflicts_with = "extend")]
+    pub shard: Option<Shard>,
     /// Make at most so many cells in this go.
     #[arg(long, value_name = "N")]
     pub max_cells: Option<usize>,
@@ -170,23 +177,36 @@ pub fn run(args: &RunArgs) -> anyhow::Result<u8> {
     }
     // Both before any GPU time: the session, and whether the run can go up at its end.
     let fetched = fetch_session(args)?;
+    let shard = sharding::shard(args.shard)?;
     let with_folder = fetched.as_ref().map(|(_, folder)| RunArgs {
         session: Some(folder.clone()),
         ..args.clone()
     });
     let args = with_folder.as_ref().unwrap_or(args);
+    let prepare = || Uploading::prepare(&args.bucket, args.queue.clone(), args.quiet);
+    let mut uploading = match shard {
+        Some(_) if !args.dry_run => {
+            let folder = sharding::folder_of(args)?;
+            let uploading = prepare()?;
+            if args.resume.is_some() {
+                sharding::bring(&uploading, &folder)?;
+            }
+            Some(uploading)
+        }
+        _ => None,
+    };
     let (job, engine, defaults) = job(args, models)?;
     if args.dry_run {
-        return dry_run(args, &job, &engine).map(|()| EXIT_OK);
+        return dry_run(args, &job, &engine, shard).map(|()| EXIT_OK);
     }
-    let mut uploading = if args.push {
-        let queue = args.queue.clone();
-        Some(Uploading::prepare(&args.bucket, queue, args.quiet)?)
-    } else {
-        None
-    };
+    if args.push && uploading.is_none() {
+        uploading = Some(prepare()?);
+    }
     let mut engine = PipelineEngine::open(&engine)?;
     let mut progress = Progress::new(defaults, args.quiet);
+    if let (Some(shard), Some(uploading)) = (shard, &uploading) {
+        return sharding::run(args, shard, &job, &mut engine, &mut progress, uploading);
+    }
     let summary = perform(
         &job,
         args.override_gates.as_deref(),
@@ -401,6 +421,36 @@ pub fn perform(
     }
 }
 
+/// Makes a part of a run with a progress bar, and tells `cell_ended` of the folder each time that it has
+/// something new.
+///
+/// # Errors
+/// See [`audit::execute`].
+pub fn run_part(
+    owned: &audit::OwnedRun,
+    part: &audit::Part,
+    engine: &mut PipelineEngine,
+    progress: &mut Progress,
+    cancel: &std::sync::atomic::AtomicBool,
+    cell_ended: &mut dyn FnMut(&Path),
+) -> Result<RunSummary, AuditError> {
+    let mut observer = |event: AuditEvent| {
+        progress.show(&event);
+        if matches!(
+            event,
+            AuditEvent::Started { .. } | AuditEvent::CellFinished { .. }
+        ) {
+            cell_ended(&owned.folder);
+        }
+    };
+    let mut context = AuditContext {
+        clock: &jiff::Timestamp::now,
+        cancel,
+        observer: &mut observer,
+    };
+    audit::execute_part(owned, engine, part, &mut context)
+}
+
 /// What the program ends with after a run.
 pub fn exit_code(summary: &RunSummary) -> u8 {
     match summary.ending {
@@ -452,7 +502,12 @@ fn would_refuse(folder: &Path, plan: &Plan, inputs: &SessionInputs) -> anyhow::R
     Ok(check_gates(plan, inputs, subject, Some("dry run"))?)
 }
 
-fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result<()> {
+fn dry_run(
+    args: &RunArgs,
+    job: &Job,
+    options: &EngineOptions,
+    shard: Option<Shard>,
+) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let mut engine = PipelineEngine::open(options)?;
     let (run, inputs, gates, runs_dir) = match job {
@@ -497,6 +552,10 @@ fn dry_run(args: &RunArgs, job: &Job, options: &EngineOptions) -> anyhow::Result
         (_, Some(run)) => (run.cells.keys().cloned().collect(), run.defaults.clone()),
         (_, None) => bail!("there is nothing to do"),
     };
+    if let Some(shard) = shard {
+        let planned = run.as_ref().map(audit::planned_cells);
+        keys = shard.of(planned.as_ref().unwrap_or(&keys));
+    }
     if let Some(run) = &run {
         keys.retain(|key| {
             run.cells

@@ -1,12 +1,17 @@
 //! `fill-audit serve`: the HTTP worker on this machine.
 
+use super::bucket::{self, BucketArgs};
 use super::progress::next_signal;
 use crate::audit::engine::{EngineError, FillEngine};
 use crate::audit::pipeline_engine::{EngineOptions, PipelineEngine};
+use crate::model::ids::RunId;
 use crate::model::run::{Environment, MatmulPath};
 use crate::pipeline::find_models;
 use crate::remote::plan::Places;
-use crate::remote::{EngineFactory, Limits, QueueOptions, ServeOptions, Server, Token, auth, wire};
+use crate::remote::{
+    EngineFactory, Limits, QueueOptions, ServeOptions, Server, Token, WorkerBucket, auth, wire,
+};
+use crate::storage::store::ListQuery;
 use anyhow::Context as _;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -18,6 +23,9 @@ use std::sync::Arc;
 /// `POST /audit` with `{"user_id": …, "session_id": …}` starts one; assets/deploy/openapi.json describes
 /// every address. One run is made at a time, others wait. Cells are written as they end: stopped or killed and
 /// started again, the worker goes on where it was and repeats no finished cell.
+///
+/// With a bucket (--bucket, or the one of storage.toml) a session that does not lie below --sessions comes from
+/// it, each cell goes there as it ends and the report last, and a run whose folder is gone is fetched from it.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServeArgs {
     /// Where to listen; port 0 takes any that is free. It speaks plain HTTP: put something that speaks
@@ -47,6 +55,13 @@ pub struct ServeArgs {
     /// Send a small picture after every so many steps; 0 for none.
     #[arg(long, value_name = "STEPS", default_value_t = 4)]
     pub preview_every: usize,
+    /// Keep the list of runs in the bucket under this name, so that a worker whose whole disk is gone goes on
+    /// with them. No two workers of a bucket may share one [default on Cloud Run: the service's name].
+    #[arg(long, value_name = "NAME", env = "K_SERVICE")]
+    pub name: Option<String>,
+    /// The bucket.
+    #[command(flatten)]
+    pub bucket: BucketArgs,
 }
 
 /// Runs the command until it is stopped.
@@ -77,6 +92,9 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         Arc::new(move || -> Result<Box<dyn FillEngine>, EngineError> {
             Ok(Box::new(PipelineEngine::open(&engine)?))
         });
+    // Of its own, so that what is under way at the end is not torn off while the runs' thread waits for it.
+    let transfers = bucket::runtime()?;
+    let bucket = transfers.block_on(worker_bucket(args, transfers.handle().clone()))?;
     let options = ServeOptions {
         listen: args.listen,
         token,
@@ -87,6 +105,7 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
                 device: args.device.clone(),
             },
             waiting: args.queue,
+            bucket: bucket.clone(),
             clock: jiff::Timestamp::now,
         },
         environment: environment.clone(),
@@ -98,11 +117,12 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         .context("no network runtime can be started")?;
     let stopped = runtime.block_on(async {
         let server = Server::bind(options, engines).await?;
-        greet(&server, &environment)?;
+        greet(&server, &environment, bucket.as_ref())?;
         Ok::<bool, anyhow::Error>(server.serve(signalled()).await)
     });
     // A block that does not end in time must not keep the program: its cell is made again.
     runtime.shutdown_background();
+    transfers.shutdown_background();
     let mut out = std::io::stdout().lock();
     if stopped? {
         writeln!(
@@ -116,6 +136,41 @@ pub fn run(args: &ServeArgs) -> anyhow::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// The bucket, if one is named or configured. It is listed once: what keeps it from being used is said now.
+async fn worker_bucket(
+    args: &ServeArgs,
+    runtime: tokio::runtime::Handle,
+) -> anyhow::Result<Option<WorkerBucket>> {
+    let config = args.bucket.config()?;
+    if config.bucket.is_empty() {
+        return Ok(None);
+    }
+    let name = args
+        .name
+        .clone()
+        .filter(|name| !name.is_empty())
+        .map(RunId::new)
+        .transpose()
+        .context("--name cannot be used")?;
+    let store = bucket::open(&config).await?;
+    let query = ListQuery {
+        prefix: config.runs_root().to_owned(),
+        page_size: 1,
+        ..ListQuery::default()
+    };
+    store
+        .list(&query)
+        .await
+        .context("the worker's bucket cannot be used")?;
+    Ok(Some(WorkerBucket {
+        store,
+        cache: args.bucket.cache(&config)?,
+        config,
+        name,
+        runtime,
+    }))
 }
 
 /// The token, if there is one.
@@ -135,9 +190,17 @@ fn token(args: &ServeArgs) -> anyhow::Result<Option<Token>> {
     }
 }
 
-fn greet(server: &Server, environment: &Environment) -> anyhow::Result<()> {
+fn greet(
+    server: &Server,
+    environment: &Environment,
+    bucket: Option<&WorkerBucket>,
+) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "listening on http://{}", server.address())?;
+    if let Some(bucket) = bucket {
+        let (place, root) = (bucket.store.place(), bucket.config.runs_root());
+        writeln!(out, "runs go to {place}/{root}")?;
+    }
     writeln!(out, "computing on {}", describe(environment))?;
     if let Some(warning) = wire::gpu_warning(environment) {
         writeln!(out, "warning: {warning}")?;

@@ -3,9 +3,11 @@
 
 use super::bucket::{self, BucketArgs};
 use super::push as push_command;
+use crate::audit::bucket_run::BucketRun;
 use crate::audit::report_file::{self, ReportLinks};
 use crate::audit::report_links;
 use crate::audit::run_folder::{self, Verification};
+use crate::storage::cache::Cache;
 use crate::storage::links;
 use crate::storage::push::{Push, PushOptions};
 use crate::storage::queue::UploadQueue;
@@ -23,6 +25,7 @@ pub struct Uploading {
     runtime: tokio::runtime::Runtime,
     store: Arc<dyn Store>,
     config: StorageConfig,
+    cache: Arc<Cache>,
     queue: UploadQueue,
     /// Tells the background that a cell has ended; the run's folder, once it is known.
     cells: Option<UnboundedSender<PathBuf>>,
@@ -57,6 +60,7 @@ impl Uploading {
         Ok(Self {
             runtime,
             store,
+            cache: args.cache(&config)?,
             config,
             queue: UploadQueue::new(queue),
             cells: None,
@@ -105,6 +109,25 @@ impl Uploading {
         });
         done.with_context(|| {
             format!("the run is whole on disk, and `fill-audit push {folder_words}` goes on")
+        })
+    }
+
+    /// The runtime of its transfers.
+    pub fn runtime(&self) -> &tokio::runtime::Runtime {
+        &self.runtime
+    }
+
+    /// The place of a run that several processes make.
+    ///
+    /// # Errors
+    /// A folder whose name is no run's, or a cache folder that cannot be made.
+    pub fn bucket_run(&self, folder: &Path) -> anyhow::Result<BucketRun> {
+        let run_id = bucket::run_id_of_folder(folder)?;
+        Ok(BucketRun {
+            store: Arc::clone(&self.store),
+            cache: Arc::clone(&self.cache),
+            prefix: self.config.prefix_of_run(&run_id)?,
+            folder: folder.to_owned(),
         })
     }
 

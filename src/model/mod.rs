@@ -14,3 +14,4 @@ pub mod prompt;
 pub mod review;
 pub mod run;
 pub mod session;
+pub mod shard;

@@ -6,6 +6,7 @@
 //! | [`plan`] | a request becomes a run that `audit` can make; finds its session |
 //! | [`record`] | what is remembered of each run across restarts |
 //! | [`queue`] | one run at a time; the others wait, up to a stated number |
+//! | [`bucket`] | where sessions come from, cells go to as they end, and runs are remembered |
 //! | `work` | one go at a run, and what it tells on the way |
 //! | [`events`] | the bounded history of a run's events, for readers that come late or come back |
 //! | [`auth`] | the bearer token, and when one is needed |
@@ -19,6 +20,7 @@
 //! up. Runs execute on a thread of their own, never on the network's.
 
 pub mod auth;
+pub mod bucket;
 pub mod events;
 mod pictures;
 pub mod plan;
@@ -37,6 +39,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use auth::Token;
+pub use bucket::WorkerBucket;
 pub use queue::{Queue, QueueOptions};
 pub use refusal::Refusal;
 pub use server::{Limits, ServeOptions, Server};

@@ -1,6 +1,7 @@
 //! A request becomes a run that `audit` can make: its session is found, and what was not asked for is
 //! filled in as the command line does.
 
+use super::record;
 use super::refusal::Refusal;
 use super::wire::{AuditRequest, MatrixRequest};
 use crate::audit::RunRequest;
@@ -34,7 +35,7 @@ pub fn run_request(
     places: &Places,
 ) -> Result<RunRequest, Refusal> {
     let invalid = |error: &dyn std::fmt::Display| Refusal::Invalid(error.to_string());
-    let session_dir = session_dir(request, &places.sessions_dir)?;
+    let session_dir = session_dir(request, places)?;
     let session = read_session(&session_dir).map_err(|error| invalid(&error))?;
     if session
         .user
@@ -69,23 +70,47 @@ pub fn run_request(
     Ok(run)
 }
 
-fn no_session(request: &AuditRequest) -> Refusal {
+pub(super) fn no_session(request: &AuditRequest) -> Refusal {
     Refusal::NotFound(format!(
         "user {} has no session {} here",
         request.user_id, request.session_id
     ))
 }
 
-/// The folder of a session: the user's own before one that is not sorted by user.
-fn session_dir(request: &AuditRequest, sessions_dir: &Path) -> Result<PathBuf, Refusal> {
+/// The folder of a session: the user's own before one that is not sorted by user, and those before one that
+/// was brought from the bucket.
+fn session_dir(request: &AuditRequest, places: &Places) -> Result<PathBuf, Refusal> {
+    own_session_dir(request, places)
+        .or_else(|| Some(brought_session_dir(request, places)).filter(|dir| has_pictures(dir)))
+        .ok_or_else(|| no_session(request))
+}
+
+/// The folder of a session in the folder of sessions, if it is there.
+pub(super) fn own_session_dir(request: &AuditRequest, places: &Places) -> Option<PathBuf> {
     let session = request.session_id.as_str();
     [
-        sessions_dir.join(request.user_id.as_str()).join(session),
-        sessions_dir.join(session),
+        places
+            .sessions_dir
+            .join(request.user_id.as_str())
+            .join(session),
+        places.sessions_dir.join(session),
     ]
     .into_iter()
-    .find(|dir| dir.join(files::IMAGE).is_file() && dir.join(files::MASK).is_file())
-    .ok_or_else(|| no_session(request))
+    .find(|dir| has_pictures(dir))
+}
+
+/// Where a session lies that was brought from the bucket.
+pub(super) fn brought_session_dir(request: &AuditRequest, places: &Places) -> PathBuf {
+    places
+        .runs_dir
+        .join(record::FOLDER)
+        .join("sessions")
+        .join(request.user_id.as_str())
+        .join(request.session_id.as_str())
+}
+
+fn has_pictures(dir: &Path) -> bool {
+    dir.join(files::IMAGE).is_file() && dir.join(files::MASK).is_file()
 }
 
 /// The matrix and its prompts, the audit's where nothing is asked.

@@ -4,6 +4,7 @@
 //! Whoever changes a run's record holds `writer`; whoever reads holds `inner`, and never waits for the
 //! disk.
 
+use super::bucket::WorkerBucket;
 use super::events::EventLog;
 use super::plan::{self, Places};
 use super::record::{Records, RunRecord};
@@ -29,6 +30,8 @@ pub struct QueueOptions {
     pub places: Places,
     /// How many runs may wait while one is made.
     pub waiting: usize,
+    /// Where sessions come from and runs go to, if there is such a place.
+    pub bucket: Option<WorkerBucket>,
     /// The time now; a test gives its own.
     pub clock: fn() -> jiff::Timestamp,
 }
@@ -77,6 +80,8 @@ enum Outcome {
 impl Queue {
     /// Opens a folder of runs, puts what was interrupted back to the front, and starts the thread.
     ///
+    /// Asks the bucket, where there is one: not for a thread that must not wait.
+    ///
     /// # Errors
     /// [`RemoteError`] if another worker has the folder, or it cannot be used.
     pub fn open(options: QueueOptions, engines: Arc<EngineFactory>) -> Result<Self, RemoteError> {
@@ -109,12 +114,21 @@ impl Queue {
 
     /// Takes a request: a new run, or more of one that has ended, or the one that is under way already.
     ///
-    /// Reads the session and writes the record: not for a thread that must not wait.
+    /// Reads the session, which may have to come from the bucket, and writes the record: not for a thread that
+    /// must not wait.
     ///
     /// # Errors
     /// [`Refusal`] if there is no room, no such session, or another run of that name.
     pub fn submit(&self, request: AuditRequest) -> Result<Status, Refusal> {
-        self.shared.submit(request)
+        // Before anything is locked.
+        if self.shared.needs_session(&request)
+            && let Some(bucket) = &self.shared.options.bucket
+        {
+            bucket.bring_session(&request, &self.shared.options.places)?;
+        }
+        let status = self.shared.submit(request)?;
+        self.shared.remember(&status.run_id);
+        Ok(status)
     }
 
     /// How far a run is; `None` if it is not known.
@@ -145,7 +159,9 @@ impl Queue {
     /// # Errors
     /// [`Refusal`] if it is not known or has ended by itself.
     pub fn cancel(&self, run_id: &RunId) -> Result<Status, Refusal> {
-        self.shared.cancel(run_id)
+        let status = self.shared.cancel(run_id)?;
+        self.shared.remember(run_id);
+        Ok(status)
     }
 
     /// Takes nothing more and stops the run under way after the current block, to be gone on with at the
@@ -287,8 +303,57 @@ impl Shared {
             .to_string()
     }
 
+    /// Whether a request needs its session: not where the run is known and has its folder.
+    fn needs_session(&self, request: &AuditRequest) -> bool {
+        let inner = lock(&self.inner);
+        let known = request
+            .run_id
+            .as_ref()
+            .and_then(|run_id| inner.runs.get(run_id));
+        !inner.is_draining && known.is_none_or(|run| !run.record.has_folder)
+    }
+
+    /// Brings what the bucket remembers of a run up to date. Waits for the network; nothing is locked.
+    fn remember(&self, run_id: &RunId) {
+        let Some(bucket) = &self.options.bucket else {
+            return;
+        };
+        let record = {
+            let inner = lock(&self.inner);
+            inner.runs.get(run_id).map(|run| run.record.clone())
+        };
+        if let Some(record) = record {
+            bucket.remember(&record);
+        }
+    }
+
+    /// Takes over what only the bucket remembers, as when this disk is a new one.
+    fn restore(&self) -> Result<(), AuditError> {
+        let Some(bucket) = &self.options.bucket else {
+            return Ok(());
+        };
+        let remembered = match bucket.remembered() {
+            Ok(remembered) => remembered,
+            Err(error) => {
+                tracing::warn!(
+                    "what the bucket remembers of this worker's runs is not known: {error}"
+                );
+                return Ok(());
+            }
+        };
+        for mut record in remembered {
+            if !self.records.has(&record.run_id) {
+                // Whose folder it is has to be found out again.
+                record.has_folder = false;
+                self.records.write(&record)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes up what the last worker left. What was being made comes first.
     fn load(&self) -> Result<(), AuditError> {
+        self.restore()?;
         let mut loaded = self.records.load()?;
         loaded.sort_by_key(|record| (record.state != RunState::Running, record.number));
         let _writing = lock(&self.writer);
@@ -517,6 +582,7 @@ impl Shared {
             let go = Go {
                 record: &record,
                 places: &self.options.places,
+                bucket: self.options.bucket.as_ref(),
                 engines: &*self.engines,
                 clock: &self.options.clock,
                 cancel: &cancel,
@@ -534,6 +600,7 @@ impl Shared {
                 |result| outcome(&result),
             );
             self.end(run_id, outcome);
+            self.remember(run_id);
         }
     }
 

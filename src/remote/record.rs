@@ -72,6 +72,29 @@ impl RunRecord {
     }
 }
 
+impl RunRecord {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// What cannot be understood of it.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        if text.len() as u64 > MAX_BYTES {
+            return Err(format!(
+                "it has {} bytes; at most {MAX_BYTES} are read",
+                text.len()
+            ));
+        }
+        let record: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if record.schema != SCHEMA {
+            return Err(format!(
+                "its schema is {} but this program reads {SCHEMA}",
+                record.schema
+            ));
+        }
+        Ok(record)
+    }
+}
+
 /// The records of one folder of runs, which one worker at a time may use.
 #[derive(Debug)]
 pub struct Records {
@@ -158,13 +181,7 @@ fn read(path: &Path) -> Result<RunRecord, String> {
         ));
     }
     let text = std::fs::read(path).map_err(|error| error.to_string())?;
-    let record: RunRecord = serde_json::from_slice(&text).map_err(|error| error.to_string())?;
-    if record.schema != SCHEMA {
-        return Err(format!(
-            "its schema is {} but this program reads {SCHEMA}",
-            record.schema
-        ));
-    }
+    let record = RunRecord::parse(&text)?;
     let stem = path.file_stem().and_then(|stem| stem.to_str());
     if stem != Some(record.run_id.as_str()) {
         return Err(format!("it is the record of run {}", record.run_id));

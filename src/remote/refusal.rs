@@ -53,6 +53,9 @@ pub enum Refusal {
     /// The worker failed.
     #[error("{0}")]
     Internal(String),
+    /// The worker's bucket cannot be reached.
+    #[error("{0}")]
+    Unavailable(String),
     /// The worker is on its way out.
     #[error("the worker is stopping; what waits goes on when it is started again")]
     Draining,
@@ -80,7 +83,7 @@ impl Refusal {
             Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Draining | Self::TooManyReaders(_) | Self::NoAnswer(_) => {
+            Self::Draining | Self::Unavailable(_) | Self::TooManyReaders(_) | Self::NoAnswer(_) => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -106,7 +109,7 @@ impl IntoResponse for Refusal {
         }
         if matches!(
             self,
-            Self::Full { .. } | Self::Draining | Self::TooManyReaders(_)
+            Self::Full { .. } | Self::Draining | Self::Unavailable(_) | Self::TooManyReaders(_)
         ) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
         }

@@ -115,8 +115,10 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let gpu = GpuAnswer::of(&queue.places.device, &environment);
+        // It reads the disk, and asks the bucket where there is one.
+        let opened = tokio::task::spawn_blocking(move || Queue::open(queue, engines)).await;
         let worker = Worker {
-            queue: Queue::open(queue, engines)?,
+            queue: opened.map_err(|error| RemoteError::Thread(std::io::Error::other(error)))??,
             token,
             gpu,
             readers: Arc::new(Semaphore::new(limits.readers)),

@@ -2,12 +2,14 @@
 //! and what `audit` tells becomes the events of the wire.
 
 use super::EngineFactory;
+use super::bucket::WorkerBucket;
 use super::plan::{self, Places};
 use super::record::RunRecord;
 use super::wire::{self, RunEvent};
+use crate::audit::bucket_run::{BucketRun, BucketRunError, Uploader};
 use crate::audit::engine::EngineError;
 use crate::audit::run_folder::{self, Verification};
-use crate::audit::{self, AuditContext, AuditError, AuditEvent, RunSummary};
+use crate::audit::{self, AuditContext, AuditError, AuditEvent, Ending, OwnedRun, RunSummary};
 use crate::imaging::codecs::encode_rgb_png;
 use crate::model::cell::{CellDefaults, CellKey};
 use crate::model::ids::RunId;
@@ -16,9 +18,16 @@ use base64::Engine as _;
 use image::RgbImage;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The longest side of a preview, in pixels.
 const PREVIEW_PX: u32 = 256;
+/// How long finished cells may take to the bucket when the worker stops. It has ten seconds in all.
+const LAST_UPLOADS: Duration = Duration::from_secs(4);
+/// How long is waited before what could not be sent is sent again; doubled each time, to half a minute.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// How often it is tried.
+const SEND_ATTEMPTS: u32 = 6;
 
 /// What a go needs.
 pub(super) struct Go<'a> {
@@ -26,6 +35,8 @@ pub(super) struct Go<'a> {
     pub(super) record: &'a RunRecord,
     /// Where things are.
     pub(super) places: &'a Places,
+    /// Where sessions come from and the run goes to, if there is such a place.
+    pub(super) bucket: Option<&'a WorkerBucket>,
     /// Makes the engine.
     pub(super) engines: &'a EngineFactory,
     /// The time now.
@@ -48,24 +59,125 @@ impl Go<'_> {
         self.check_cancel()?;
         let mut engine = (self.engines)().map_err(engine_error)?;
         self.check_cancel()?;
-        let folder = self.places.runs_dir.join(self.record.run_id.as_str());
-        let owned = if self.record.has_folder && folder.join(files::RUN).is_file() {
-            audit::resume(&folder)?
-        } else {
-            let request = plan::run_request(&self.record.request, &self.record.run_id, self.places)
-                .map_err(|refusal| AuditError::Refused(refusal.to_string()))?;
-            let mut observer = |event: AuditEvent| self.pass_on(event, None);
-            audit::start(&request, &mut *engine, &mut self.context(&mut observer))?
+        let in_bucket = match self.bucket {
+            Some(bucket) => Some((bucket, self.place(bucket)?)),
+            None => None,
         };
+        let owned = self.own(in_bucket.as_ref(), &mut *engine)?;
         (self.has_folder)();
         let (defaults, max_cells) = self.rest(&owned.folder)?;
-        let mut observer = |event: AuditEvent| self.pass_on(event, Some(&defaults));
-        audit::execute(
+        let uploader = in_bucket
+            .as_ref()
+            .map(|(bucket, run)| Uploader::start(&bucket.runtime, run.clone()));
+        let mut observer = |event: AuditEvent| {
+            let has_new_files = matches!(
+                event,
+                AuditEvent::Started { .. } | AuditEvent::CellFinished { .. }
+            );
+            self.pass_on(event, Some(&defaults));
+            if let Some(uploader) = uploader.as_ref().filter(|_| has_new_files) {
+                uploader.nudge();
+            }
+        };
+        let result = audit::execute(
             &owned,
             &mut *engine,
             max_cells,
             &mut self.context(&mut observer),
-        )
+        );
+        let was_stopped = match &result {
+            Ok(summary) => summary.ending == Ending::Cancelled,
+            Err(_) => true,
+        };
+        if let (Some((bucket, _)), Some(uploader)) = (&in_bucket, uploader) {
+            bucket.runtime.block_on(uploader.finish(LAST_UPLOADS));
+        }
+        if let (Some((bucket, run)), false) = (&in_bucket, was_stopped) {
+            self.send_all(bucket, run)?;
+        }
+        result
+    }
+
+    fn place(&self, bucket: &WorkerBucket) -> Result<BucketRun, AuditError> {
+        bucket
+            .run(&self.record.run_id, self.places)
+            .map_err(|error| AuditError::Refused(error.to_string()))
+    }
+
+    /// The run's folder, made or taken up: as it is, from the bucket where it is gone or was never here, or
+    /// anew.
+    fn own(
+        &self,
+        in_bucket: Option<&(&WorkerBucket, BucketRun)>,
+        engine: &mut dyn audit::engine::FillEngine,
+    ) -> Result<OwnedRun, AuditError> {
+        let folder = self.places.runs_dir.join(self.record.run_id.as_str());
+        let is_here = match in_bucket {
+            Some((_, run)) => run.is_here(),
+            None => folder.join(files::RUN).is_file(),
+        };
+        if self.record.has_folder && is_here {
+            return audit::resume(&folder);
+        }
+        let refused = |error: &dyn std::fmt::Display| AuditError::Refused(error.to_string());
+        if let Some((bucket, run)) = in_bucket {
+            let is_there = bucket.has_run(run).map_err(|error| refused(&error))?;
+            if is_there {
+                (self.tell)(RunEvent::Phase {
+                    phase: "fetching what the bucket has of the run".to_owned(),
+                });
+                let never = WorkerBucket::never();
+                let fetched = bucket.runtime.block_on(run.fetch(&never));
+                fetched.map_err(|error| refused(&error))?;
+            }
+            if is_there && self.record.has_folder {
+                return audit::resume(&folder);
+            }
+            bucket
+                .bring_session(&self.record.request, self.places)
+                .map_err(|error| refused(&error))?;
+            if is_there {
+                let request = self.request()?;
+                audit::start::check_same(&folder, &request)?;
+                return audit::resume(&folder);
+            }
+        }
+        let request = self.request()?;
+        let mut observer = |event: AuditEvent| self.pass_on(event, None);
+        audit::start(&request, engine, &mut self.context(&mut observer))
+    }
+
+    fn request(&self) -> Result<audit::RunRequest, AuditError> {
+        plan::run_request(&self.record.request, &self.record.run_id, self.places)
+            .map_err(|refusal| AuditError::Refused(refusal.to_string()))
+    }
+
+    /// Sends what is not in the bucket yet, the report last, and does not give up at the first failure.
+    fn send_all(&self, bucket: &WorkerBucket, run: &BucketRun) -> Result<(), AuditError> {
+        (self.tell)(RunEvent::Phase {
+            phase: "sending the report to the bucket".to_owned(),
+        });
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let never = WorkerBucket::never();
+            let error = match bucket.runtime.block_on(run.send_with_links(&never)) {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if attempt == SEND_ATTEMPTS || !error.is_retryable() {
+                return Err(not_sent(&error));
+            }
+            (self.tell)(RunEvent::Warning {
+                text: format!("the bucket does not take the run yet: {error}"),
+            });
+            let until = std::time::Instant::now() + pause;
+            while std::time::Instant::now() < until {
+                self.check_cancel()?;
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            pause = (pause * 2).min(Duration::from_secs(30));
+        }
+        Ok(())
     }
 
     fn context<'b>(&'b self, observer: &'b mut dyn FnMut(AuditEvent)) -> AuditContext<'b> {
@@ -102,6 +214,12 @@ impl Go<'_> {
             (self.tell)(event);
         }
     }
+}
+
+fn not_sent(error: &BucketRunError) -> AuditError {
+    AuditError::Refused(format!(
+        "the run is whole on the worker's disk but not in the bucket; ask for it again to send it: {error}"
+    ))
 }
 
 fn engine_error(error: EngineError) -> AuditError {

@@ -19,7 +19,7 @@ fn models() -> PathBuf {
     }
 }
 
-fn program(place: &Place, args: &[&str]) -> Command {
+pub fn program(place: &Place, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fill-audit"));
     command
         .current_dir(place.dir.path())
@@ -34,11 +34,11 @@ fn program(place: &Place, args: &[&str]) -> Command {
 }
 
 /// A worker of its own process.
-struct Process {
+pub struct Process {
     child: Child,
     out: BufReader<ChildStdout>,
-    greeting: String,
-    client: Client,
+    pub greeting: String,
+    pub client: Client,
 }
 
 impl Drop for Process {
@@ -53,7 +53,7 @@ impl Process {
         Self::spawn(program(place, &["--listen", "127.0.0.1:0"]))
     }
 
-    fn spawn(mut command: Command) -> Self {
+    pub fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut greeting = String::new();

@@ -155,6 +155,7 @@ async fn a_worker_that_drains_takes_nothing_more() {
                 device: "cpu".to_owned(),
             },
             waiting: 1,
+            bucket: None,
             clock: jiff::Timestamp::now,
         },
         Arc::new(|| panic!("nothing is to be made")),
@@ -168,6 +169,7 @@ async fn a_worker_that_drains_takes_nothing_more() {
                 device: "cpu".to_owned(),
             },
             waiting: 1,
+            bucket: None,
             clock: jiff::Timestamp::now,
         },
         Arc::new(|| panic!("nothing is to be made")),
@@ -191,6 +193,7 @@ async fn a_defect_in_one_run_does_not_keep_the_next_from_being_made() {
             device: "cpu".to_owned(),
         },
         waiting: 1,
+        bucket: None,
         clock: jiff::Timestamp::now,
     };
     let queue = Queue::open(options, Arc::new(|| panic!("a defect"))).unwrap();

@@ -221,6 +221,7 @@ async fn every_answer_and_every_event_is_as_described() {
         waiting: 0,
         token: Some(Token::new(TOKEN, "a test").unwrap()),
         limits: Limits::default(),
+        bucket: None,
     };
     let worker = Worker::with(&place, setup).await;
     let mut client = worker.client.clone();

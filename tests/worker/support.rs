@@ -9,7 +9,9 @@ use fill_audit::audit::painted_engine::PaintedEngine;
 use fill_audit::model::cell::Quant;
 use fill_audit::model::run::{Environment, ModelDocument};
 use fill_audit::remote::plan::Places;
-use fill_audit::remote::{EngineFactory, Limits, QueueOptions, ServeOptions, Server, Token};
+use fill_audit::remote::{
+    EngineFactory, Limits, QueueOptions, ServeOptions, Server, Token, WorkerBucket,
+};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use image::RgbImage;
@@ -198,6 +200,7 @@ pub struct Setup {
     pub waiting: usize,
     pub token: Option<Token>,
     pub limits: Limits,
+    pub bucket: Option<WorkerBucket>,
 }
 
 impl Default for Setup {
@@ -206,6 +209,7 @@ impl Default for Setup {
             waiting: 4,
             token: None,
             limits: Limits::default(),
+            bucket: None,
         }
     }
 }
@@ -252,6 +256,7 @@ impl Worker {
                     device: "cpu".to_owned(),
                 },
                 waiting: setup.waiting,
+                bucket: setup.bucket,
                 clock: jiff::Timestamp::now,
             },
             environment: PaintedEngine::default().environment(),

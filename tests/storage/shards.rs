@@ -1,0 +1,281 @@
+//! One run made by several processes, each on a disk of its own, which meet in the bucket only.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use fill_audit::audit::CONTACT_SHEET;
+use fill_audit::audit::run_folder::{self, Verification};
+use fill_audit::storage::store::{list_all, read_verified};
+use fill_audit::storage::{Precondition, Store};
+
+use super::support::{emulator, ensure_same, fixture, name, new_bucket, open, tree};
+
+const LIMIT: Duration = Duration::from_secs(120);
+const MATRIX: &str = "--quant Q4_0,Q5_K_S,Q8_0 --guidance 2,10,30 --crop 64 --margin 0.25 --despeck 2 \
+                      --close 0 --open 0 --dilate 2 --feather 1";
+
+/// A disk of its own, and the command on it.
+struct Machine {
+    root: PathBuf,
+    address: String,
+    bucket: String,
+}
+
+impl Machine {
+    fn new(root: &Path, label: &str, address: &str, bucket: &str) -> Self {
+        Self {
+            root: root.join(label),
+            address: address.to_owned(),
+            bucket: bucket.to_owned(),
+        }
+    }
+
+    fn command(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_fill-audit"));
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/tiny-fill");
+        command
+            .arg("run")
+            .args(args.split_whitespace())
+            .args(MATRIX.split_whitespace())
+            .args(["--bucket", &self.bucket, "--out"])
+            .arg(self.root.join("runs"))
+            .arg("--queue")
+            .arg(self.root.join("queue"))
+            .arg("--cache")
+            .arg(self.root.join("cache"))
+            .env("XDG_CACHE_HOME", self.root.join("home"))
+            .env("FILL_AUDIT_MODELS", models)
+            .env("STORAGE_EMULATOR_HOST", &self.address)
+            .env_remove("CLOUD_RUN_TASK_INDEX")
+            .env_remove("CLOUD_RUN_TASK_COUNT")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Begins a share.
+    fn shard(&self, run_id: &str, shard: &str, steps: u32) -> Result<Child> {
+        let session = format!("gs://{}/users/u1/sessions/s1", self.bucket);
+        let args = format!("--session {session} --run-id {run_id} --steps {steps} --shard {shard}");
+        let mut command = self.command(&args);
+        Ok(command.stdout(Stdio::piped()).spawn()?)
+    }
+}
+
+/// Waits for a process that must end well; what it said.
+fn ended(child: Child) -> Result<String> {
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "{} {said}", output.status);
+    Ok(said)
+}
+
+async fn bucket_with_session(address: &str, test: &str) -> Result<String> {
+    let bucket = new_bucket(address, test).await?;
+    let store = open(address, &bucket).await?;
+    for file in ["image.png", "mask.png"] {
+        let bytes = std::fs::read(fixture("service-run").join(file))?;
+        let object = name(&format!("users/u1/sessions/s1/{file}"))?;
+        store
+            .write(&object, bytes.into(), Precondition::Absent)
+            .await?;
+    }
+    Ok(bucket)
+}
+
+/// The cells' pictures and what the model was given, by name.
+fn pictures(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    let is_picture = |name: &str| name.ends_with(".png") && name != CONTACT_SHEET;
+    let found = files.iter().filter(|(name, _)| is_picture(name));
+    found
+        .map(|(name, bytes)| (name.clone(), bytes.clone()))
+        .collect()
+}
+
+/// What lies in the bucket of a run, by name, with the generations.
+async fn objects(
+    address: &str,
+    bucket: &str,
+    run_id: &str,
+) -> Result<(BTreeMap<String, Vec<u8>>, BTreeMap<String, i64>)> {
+    let store = open(address, bucket).await?;
+    let prefix = format!("audit/{run_id}/");
+    let (mut files, mut generations) = (BTreeMap::new(), BTreeMap::new());
+    for meta in list_all(&*store, &prefix, false).await?.objects {
+        let file = meta.name.as_str()[prefix.len()..].to_owned();
+        files.insert(file.clone(), read_verified(&*store, &meta).await?);
+        generations.insert(file, meta.generation);
+    }
+    Ok((files, generations))
+}
+
+fn cells(generations: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+    let is_cell = |name: &str| name.ends_with(".ron") && name != "run.ron";
+    let found = generations.iter().filter(|(name, _)| is_cell(name));
+    found.map(|(name, at)| (name.clone(), *at)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_shards_one_of_them_killed_are_one_unsharded_run() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let bucket = bucket_with_session(&address, "shards").await?;
+    let scratch = tempfile::tempdir()?;
+    let machine = |label: &str| Machine::new(scratch.path(), label, &address, &bucket);
+
+    // All at once, so that each believes to be the first; the second is killed after its first cell.
+    let first = machine("a").shard("sharded", "1/3", 6)?;
+    let mut killed = machine("b").shard("sharded", "2/3", 6)?;
+    let third = machine("c").shard("sharded", "3/3", 6)?;
+    let deadline = Instant::now() + LIMIT;
+    let before = loop {
+        let (_, there) = objects(&address, &bucket, "sharded").await?;
+        let mine: BTreeMap<String, i64> = cells(&there)
+            .into_iter()
+            .filter(|(name, _)| name.starts_with("Q5_K_S"))
+            .collect();
+        if !mine.is_empty() {
+            break mine;
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "no cell of the second shard arrives"
+        );
+        ensure!(killed.try_wait()?.is_none(), "the second shard has ended");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    killed.kill()?;
+    killed.wait()?;
+    for child in [first, third] {
+        let said = ended(child)?;
+        ensure!(said.contains("still to be made by other shards"), "{said}");
+    }
+    let (there, _) = objects(&address, &bucket, "sharded").await?;
+    ensure!(
+        !there.contains_key("REPORT.md"),
+        "a report without all cells"
+    );
+
+    // It is started again, on another disk.
+    let said = ended(machine("d").shard("sharded", "2/3", 6)?)?;
+    ensure!(said.contains("has its report"), "{said}");
+    let (sharded, generations) = objects(&address, &bucket, "sharded").await?;
+    for (file, generation) in &before {
+        ensure!(
+            generations.get(file) == Some(generation),
+            "{file} was made again"
+        );
+    }
+    ensure!(cells(&generations).len() == 9, "{generations:?}");
+    let report = String::from_utf8(sharded.get("REPORT.md").cloned().unwrap_or_default())?;
+    ensure!(report.contains("9 of 9 done"), "{report}");
+
+    let whole = machine("whole");
+    let session = scratch.path().join("session");
+    std::fs::create_dir_all(&session)?;
+    for file in ["image.png", "mask.png"] {
+        std::fs::copy(fixture("service-run").join(file), session.join(file))?;
+    }
+    let args = format!("--session {} --run-id whole --steps 6", session.display());
+    ensure!(
+        whole.command(&args).status()?.success(),
+        "the whole run failed"
+    );
+    let whole = tree(&whole.root.join("runs/whole"), false)?;
+    ensure_same(&pictures(&sharded), &pictures(&whole))?;
+    let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&sharded), names(&whole), "the same files");
+
+    // Anyone who looks again finds one finished run and changes nothing.
+    let again = ended(machine("e").shard("sharded", "1/3", 6)?)?;
+    ensure!(
+        again.contains("0 made") && again.contains("had its report"),
+        "{again}"
+    );
+    let (_, later) = objects(&address, &bucket, "sharded").await?;
+    assert_eq!(later, generations);
+    let copy = machine("e").root.join("runs/sharded");
+    let run = run_folder::open(&copy, Verification::Full)?;
+    assert_eq!((run.done_count(), run.cells.len()), (9, 9));
+    ensure!(run.warnings.is_empty(), "{:?}", run.warnings);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_of_a_job_that_all_end_at_once_write_one_report() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let bucket = bucket_with_session(&address, "tasks").await?;
+    let scratch = tempfile::tempdir()?;
+    let session = format!("gs://{bucket}/users/u1/sessions/s1");
+    let mut tasks = Vec::new();
+    // Four tasks for three quants: one quant is divided.
+    for index in 0..4 {
+        let machine = Machine::new(scratch.path(), &index.to_string(), &address, &bucket);
+        let args = format!("--session {session} --run-id job --steps 1");
+        let mut command = machine.command(&args);
+        command
+            .env("CLOUD_RUN_TASK_INDEX", index.to_string())
+            .env("CLOUD_RUN_TASK_COUNT", "4");
+        tasks.push(command.stdout(Stdio::piped()).spawn()?);
+    }
+    let mut said = Vec::new();
+    for task in tasks {
+        said.push(ended(task)?);
+    }
+    let wrote = said
+        .iter()
+        .filter(|said| said.contains("complete and has its report"))
+        .count();
+    assert_eq!(wrote, 1, "{said:?}");
+    let (files, generations) = objects(&address, &bucket, "job").await?;
+    assert_eq!(cells(&generations).len(), 9);
+    let report = String::from_utf8(files.get("REPORT.md").cloned().unwrap_or_default())?;
+    ensure!(report.contains("9 of 9 done"), "{report}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_asks_for_something_else_is_refused() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let bucket = bucket_with_session(&address, "other").await?;
+    let scratch = tempfile::tempdir()?;
+    let machine = |label: &str| Machine::new(scratch.path(), label, &address, &bucket);
+    ended(machine("a").shard("r", "1/3", 1)?)?;
+    let mut other = machine("b").command(&format!(
+        "--session gs://{bucket}/users/u1/sessions/s1 --run-id r --steps 2 --shard 2/3"
+    ));
+    let output = other.output().context("it does not start")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    ensure!(said.contains("started with another matrix"), "{said}");
+    // A run that is there is gone on with by its name alone.
+    let mut resumed = Command::new(env!("CARGO_BIN_EXE_fill-audit"));
+    resumed
+        .args([
+            "run", "--resume", "r", "--shard", "2/3", "--bucket", &bucket, "--out",
+        ])
+        .arg(scratch.path().join("c"))
+        .arg("--cache")
+        .arg(scratch.path().join("c-cache"))
+        .arg("--queue")
+        .arg(scratch.path().join("c-queue"))
+        .env("XDG_CACHE_HOME", scratch.path().join("c-home"))
+        .env(
+            "FILL_AUDIT_MODELS",
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/tiny-fill"),
+        )
+        .env("STORAGE_EMULATOR_HOST", &address);
+    let output = resumed.output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{said}");
+    let (_, generations) = objects(&address, &bucket, "r").await?;
+    assert_eq!(cells(&generations).len(), 6);
+    Ok(())
+}

@@ -1,0 +1,297 @@
+//! A worker with a bucket, against the storage emulator: sessions from it, cells to it as they end, and a run
+//! whose folder, or whose whole disk, is gone.
+
+use crate::process::{Process, program};
+use crate::support::{Place, Setup, Stage, Worker, request};
+use fill_audit::model::ids::RunId;
+use fill_audit::remote::WorkerBucket;
+use fill_audit::storage::cache::Cache;
+use fill_audit::storage::gcs::{Gcs, Identity, Limits};
+use fill_audit::storage::store::{list_all, read_verified};
+use fill_audit::storage::{ObjectName, Precondition, StorageConfig, Store};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The emulator's address; `None` (with a line) where there is none and none is promised.
+fn emulator() -> Option<String> {
+    if let Ok(address) = std::env::var("FILL_AUDIT_EMULATOR") {
+        return Some(address.trim_end_matches('/').to_owned());
+    }
+    assert!(
+        std::env::var("CI").as_deref() != Ok("true"),
+        "FILL_AUDIT_EMULATOR is not set although CI=true: tests/run starts an emulator"
+    );
+    println!("skipped: FILL_AUDIT_EMULATOR is not set (see tests/setup/emulator.sh)");
+    None
+}
+
+/// A bucket of one test.
+struct Bucket {
+    address: String,
+    name: String,
+    store: Arc<Gcs>,
+}
+
+impl Bucket {
+    async fn new(address: &str, test: &str) -> Self {
+        let mut random = [0u8; 4];
+        getrandom::fill(&mut random).unwrap();
+        let name = format!("{test}-{:08x}.app", u32::from_le_bytes(random));
+        let answer = reqwest::Client::new()
+            .post(format!("{address}/storage/v1/b?project=demo"))
+            .json(&json!({ "name": name }))
+            .send()
+            .await
+            .unwrap();
+        assert!(answer.status().is_success(), "{}", answer.status());
+        let identity = Identity::anonymous();
+        let store = Gcs::new(&name, address, identity, Limits::for_tests()).await;
+        Self {
+            address: address.to_owned(),
+            name,
+            store: Arc::new(store.unwrap()),
+        }
+    }
+
+    /// Puts a place's session here and takes it away there.
+    async fn take_session(&self, place: &Place) {
+        for file in ["image.png", "mask.png"] {
+            let bytes = std::fs::read(place.path("sessions/u1/s1").join(file)).unwrap();
+            let name = ObjectName::new(format!("users/u1/sessions/s1/{file}")).unwrap();
+            let written = self.store.write(&name, bytes.into(), Precondition::Absent);
+            written.await.unwrap();
+        }
+        std::fs::remove_dir_all(place.path("sessions")).unwrap();
+    }
+
+    fn of_worker(&self, place: &Place, name: Option<&str>) -> WorkerBucket {
+        WorkerBucket {
+            store: Arc::<Gcs>::clone(&self.store),
+            cache: Arc::new(Cache::open(place.path("cache"), 1_000_000_000).unwrap()),
+            config: StorageConfig::default(),
+            name: name.map(|name| RunId::new(name).unwrap()),
+            runtime: tokio::runtime::Handle::current(),
+        }
+    }
+
+    /// The objects below a prefix, by what follows it, with their generations.
+    async fn generations(&self, prefix: &str) -> BTreeMap<String, i64> {
+        let listing = list_all(&*self.store, prefix, false).await.unwrap();
+        listing
+            .objects
+            .into_iter()
+            .map(|object| {
+                (
+                    object.name.as_str()[prefix.len()..].to_owned(),
+                    object.generation,
+                )
+            })
+            .collect()
+    }
+
+    async fn read(&self, name: &str) -> String {
+        let meta = self.store.stat(&ObjectName::new(name).unwrap()).await;
+        let bytes = read_verified(&*self.store, &meta.unwrap()).await.unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+}
+
+fn with(bucket: WorkerBucket) -> Setup {
+    Setup {
+        bucket: Some(bucket),
+        ..Setup::default()
+    }
+}
+
+/// The documents of finished cells among objects.
+fn cells(objects: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+    let is_cell = |name: &str| name.ends_with(".ron") && name != "run.ron";
+    let found = objects.iter().filter(|(name, _)| is_cell(name));
+    found.map(|(name, at)| (name.clone(), *at)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_comes_from_the_bucket_and_each_cell_goes_there_as_it_ends() {
+    let Some(address) = emulator() else { return };
+    let bucket = Bucket::new(&address, "served").await;
+    let place = Place::new();
+    bucket.take_session(&place).await;
+    let worker = Worker::with(&place, with(bucket.of_worker(&place, None))).await;
+    worker.script.hold(Stage::Load("Q8_0"));
+    worker.client.submit(&request("r1")).await;
+    // Two cells of Q4_0 are made; the first must be in the bucket while the second quant is loaded.
+    let deadline = std::time::Instant::now() + crate::support::LIMIT;
+    loop {
+        let there = bucket.generations("audit/r1/").await;
+        if cells(&there).len() == 2 {
+            assert!(there.contains_key("Q4_0_gs2.png"), "{there:?}");
+            assert!(!there.contains_key("REPORT.md"), "{there:?}");
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{there:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    worker.script.release();
+    worker.client.until_state("r1", "done").await;
+    let there = bucket.generations("audit/r1/").await;
+    assert_eq!(cells(&there).len(), 4);
+    let local: Vec<String> = place.files("r1", "").into_keys().collect();
+    let remote: Vec<String> = there.into_keys().collect();
+    assert_eq!(remote, local);
+    let report = bucket.read("audit/r1/REPORT.md").await;
+    assert!(report.contains("4 of 4 done"), "{report}");
+    assert!(worker.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_disk_is_gone_goes_on_by_itself_and_repeats_no_cell() {
+    let Some(address) = emulator() else { return };
+    let bucket = Bucket::new(&address, "diskless").await;
+    let place = Place::new();
+    bucket.take_session(&place).await;
+    let worker = Worker::with(&place, with(bucket.of_worker(&place, Some("w1")))).await;
+    worker.script.hold(Stage::Load("Q8_0"));
+    worker.client.submit(&request("r1")).await;
+    let two = |status: &Value| status["cells"]["done"] == 2;
+    worker.client.until("r1", "two cells done", two).await;
+    assert!(worker.stop().await);
+    let before = bucket.generations("audit/r1/").await;
+    assert_eq!(cells(&before).len(), 2, "{before:?}");
+    std::fs::remove_dir_all(place.path("runs")).unwrap();
+    std::fs::remove_dir_all(place.path("cache")).unwrap();
+
+    // Another worker of that bucket leaves it alone.
+    let other = Place::new();
+    let stranger = Worker::with(&other, with(bucket.of_worker(&other, Some("w2")))).await;
+    assert_eq!(stranger.client.get("/audit/r1/status").await.status, 404);
+    assert!(stranger.stop().await);
+
+    let worker = Worker::with(&place, with(bucket.of_worker(&place, Some("w1")))).await;
+    worker.client.until_state("r1", "done").await;
+    assert_eq!(worker.script.fills(), ["Q8_0_gs2", "Q8_0_gs10"]);
+    let after = bucket.generations("audit/r1/").await;
+    for (name, generation) in cells(&before) {
+        assert_eq!(after.get(&name), Some(&generation), "{name} was made again");
+    }
+    assert_eq!(cells(&after).len(), 4);
+    assert!(after.contains_key("REPORT.md"));
+    // What has ended is not remembered.
+    assert_eq!(bucket.generations("audit/.worker/").await.len(), 0);
+    assert!(worker.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_of_that_name_in_the_bucket_is_gone_on_with_only_if_it_is_the_same() {
+    let Some(address) = emulator() else { return };
+    let bucket = Bucket::new(&address, "same").await;
+    let place = Place::new();
+    bucket.take_session(&place).await;
+    let worker = Worker::with(&place, with(bucket.of_worker(&place, None))).await;
+    worker.client.submit(&request("r1")).await;
+    worker.client.until_state("r1", "done").await;
+    assert!(worker.stop().await);
+    std::fs::remove_dir_all(place.path("runs")).unwrap();
+
+    let worker = Worker::with(&place, with(bucket.of_worker(&place, None))).await;
+    let mut other = request("r1");
+    other["matrix"]["guidances"] = json!([2, 4]);
+    worker.client.submit(&other).await;
+    let status = worker.client.until_state("r1", "failed").await;
+    assert!(
+        status["error"].as_str().unwrap().contains("another matrix"),
+        "{status}"
+    );
+    assert!(worker.stop().await);
+    std::fs::remove_dir_all(place.path("runs")).unwrap();
+
+    let worker = Worker::with(&place, with(bucket.of_worker(&place, None))).await;
+    worker.client.submit(&request("r1")).await;
+    worker.client.until_state("r1", "done").await;
+    assert_eq!(worker.script.fills(), Vec::<String>::new());
+    assert!(worker.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_nobody_has_and_a_bucket_that_is_away_are_told_apart() {
+    let Some(address) = emulator() else { return };
+    let bucket = Bucket::new(&address, "nobody").await;
+    let place = Place::new();
+    let mut of_worker = bucket.of_worker(&place, None);
+    let worker = Worker::with(&place, with(of_worker.clone())).await;
+    let mut unknown = request("r1");
+    unknown["session_id"] = json!("none");
+    let answer = worker.client.post(&unknown).await;
+    assert_eq!(answer.status, 404, "{}", answer.error());
+    assert!(
+        answer.error().contains("no session none"),
+        "{}",
+        answer.error()
+    );
+    assert!(worker.stop().await);
+
+    let gone = Gcs::new(
+        &bucket.name,
+        "http://127.0.0.1:9",
+        Identity::anonymous(),
+        Limits::for_tests(),
+    );
+    of_worker.store = Arc::new(gone.await.unwrap());
+    let worker = Worker::with(&place, with(of_worker)).await;
+    let answer = worker.client.post(&unknown).await;
+    assert_eq!(answer.status, 503, "{}", answer.error());
+    assert!(answer.error().contains("the session cannot be fetched"));
+    assert_eq!(answer.header("retry-after"), "60");
+    // A session of its own needs no bucket; the run then fails to arrive, and says so.
+    assert!(worker.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_with_its_folder_removed_the_program_goes_on_from_the_bucket() {
+    let Some(address) = emulator() else { return };
+    let bucket = Bucket::new(&address, "killed").await;
+    let place = Place::new();
+    bucket.take_session(&place).await;
+    let start = || {
+        let args = ["--listen", "127.0.0.1:0", "--bucket", &bucket.name];
+        let mut command = program(&place, &args);
+        command.env("STORAGE_EMULATOR_HOST", &bucket.address);
+        Process::spawn(command)
+    };
+    let mut long = request("killed");
+    long["matrix"] = json!({"quants": ["Q4_0", "Q8_0"], "guidances": [2, 10, 30], "steps": [12]});
+    long["inference"] = json!({"crop": {"long_side_px": 64, "margin": 0.25}});
+    let deadline = std::time::Instant::now() + crate::support::LIMIT;
+    let before = {
+        let worker = start();
+        assert!(
+            worker
+                .greeting
+                .contains(&format!("runs go to gs://{}/audit/", bucket.name)),
+            "{}",
+            worker.greeting
+        );
+        worker.client.submit(&long).await;
+        loop {
+            let there = cells(&bucket.generations("audit/killed/").await);
+            if !there.is_empty() {
+                break there;
+            }
+            assert!(std::time::Instant::now() < deadline, "no cell arrives");
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        // Dropped: killed at once.
+    };
+    assert!(before.len() < 6, "{before:?}");
+    std::fs::remove_dir_all(place.path("runs/killed")).unwrap();
+    let worker = start();
+    let status = worker.client.until_state("killed", "done").await;
+    assert_eq!(status["cells"]["done"], 6);
+    let after = bucket.generations("audit/killed/").await;
+    for (name, generation) in &before {
+        assert_eq!(after.get(name), Some(generation), "{name} was made again");
+    }
+    assert_eq!(cells(&after).len(), 6);
+    let report = bucket.read("audit/killed/REPORT.md").await;
+    assert!(report.contains("6 of 6 done"), "{report}");
+}
