@@ -17,7 +17,7 @@ use crate::audit::{
 use crate::model::cell::CellDefaults;
 use crate::model::ids::RunId;
 use crate::model::mask_recipe::MaskRecipe;
-use crate::model::run::{InferenceSize, MatmulPath, Plan, Run, recipe_tag};
+use crate::model::run::{Environment, InferenceSize, MatmulPath, Plan, Run, recipe_tag};
 use crate::model::shard::Shard;
 use crate::pipeline::find_models;
 use anyhow::{Context as _, bail};
@@ -204,6 +204,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<u8> {
     }
     let mut engine = PipelineEngine::open(&engine)?;
     let mut progress = Progress::new(defaults, args.quiet);
+    tell_device(&progress, &engine.environment());
     if let (Some(shard), Some(uploading)) = (shard, &uploading) {
         return sharding::run(args, shard, &job, &mut engine, &mut progress, uploading);
     }
@@ -231,6 +232,18 @@ pub fn run(args: &RunArgs) -> anyhow::Result<u8> {
         None => {}
     }
     Ok(exit_code(&summary))
+}
+
+/// What the run is made on, first of all: its times mean something on production's GPU only. Said once.
+fn tell_device(progress: &Progress, environment: &Environment) {
+    progress.line(&format!("computing on {}", environment.description()));
+    match environment.production_warning() {
+        Some(warning) if environment.compute_capability.is_some() => {
+            progress.line(&format!("warning: {warning}"));
+        }
+        Some(warning) => progress.line(&warning),
+        None => {}
+    }
 }
 
 /// A session that lies in a bucket, fetched into a temporary folder: the run keeps copies of its own.
@@ -345,7 +358,11 @@ pub fn request(args: &RunArgs) -> anyhow::Result<RunRequest> {
     Ok(request)
 }
 
-fn with_first_dilation(recipe: &MaskRecipe, matrix: &crate::model::matrix::Matrix) -> MaskRecipe {
+/// The recipe with the matrix's first dilation, as a plan has it.
+pub(super) fn with_first_dilation(
+    recipe: &MaskRecipe,
+    matrix: &crate::model::matrix::Matrix,
+) -> MaskRecipe {
     MaskRecipe {
         dilate_px: matrix
             .dilations

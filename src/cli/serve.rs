@@ -201,24 +201,12 @@ fn greet(
         let (place, root) = (bucket.store.place(), bucket.config.runs_root());
         writeln!(out, "runs go to {place}/{root}")?;
     }
-    writeln!(out, "computing on {}", describe(environment))?;
+    writeln!(out, "computing on {}", environment.description())?;
     if let Some(warning) = wire::gpu_warning(environment) {
         writeln!(out, "warning: {warning}")?;
     }
     out.flush()?;
     Ok(())
-}
-
-/// `NVIDIA L4 (sm_89), 22.5 GiB, driver 535.129.03`.
-fn describe(environment: &Environment) -> String {
-    let mut text = environment.label();
-    if let Some(bytes) = environment.memory_bytes {
-        text.push_str(&format!(", {:.1} GiB", bytes as f64 / f64::from(1 << 30)));
-    }
-    if let Some(driver) = &environment.driver {
-        text.push_str(&format!(", driver {driver}"));
-    }
-    text
 }
 
 /// Ends when the program is asked to stop.
@@ -242,7 +230,7 @@ mod tests {
             driver: Some("535.129.03".to_owned()),
             program: None,
         };
-        let described = describe(&l4);
+        let described = l4.description();
         assert_eq!(described, "NVIDIA L4 (sm_89), 22.5 GiB, driver 535.129.03");
         assert_eq!(wire::gpu_warning(&l4), None);
         let t4 = Environment {
@@ -251,7 +239,7 @@ mod tests {
             driver: None,
             ..l4
         };
-        assert_eq!(describe(&t4), "Tesla T4 (sm_89)");
+        assert_eq!(t4.description(), "Tesla T4 (sm_89)");
         assert!(wire::gpu_warning(&t4).is_some_and(|text| text.contains("Tesla T4")));
     }
 }

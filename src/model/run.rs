@@ -251,6 +251,28 @@ impl Environment {
         self.device.split_whitespace().any(|word| word == "L4")
     }
 
+    /// A sentence if this is not production's GPU: times then say nothing of production.
+    pub fn production_warning(&self) -> Option<String> {
+        (!self.is_production_gpu()).then(|| {
+            format!(
+                "this is not production's GPU, an NVIDIA L4, but {}: times do not compare with production's",
+                self.label()
+            )
+        })
+    }
+
+    /// `NVIDIA L4 (sm_89), 22.5 GiB, driver 535.129.03`: all that is known of it.
+    pub fn description(&self) -> String {
+        let mut text = self.label();
+        if let Some(bytes) = self.memory_bytes {
+            text.push_str(&format!(", {:.1} GiB", bytes as f64 / f64::from(1 << 30)));
+        }
+        if let Some(driver) = &self.driver {
+            text.push_str(&format!(", driver {driver}"));
+        }
+        text
+    }
+
     /// `NVIDIA L4 (sm_89)`.
     pub fn label(&self) -> String {
         match &self.compute_capability {

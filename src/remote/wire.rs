@@ -322,12 +322,7 @@ impl GpuAnswer {
 
 /// A sentence if a device is not production's GPU: times then say nothing of production.
 pub fn gpu_warning(environment: &Environment) -> Option<String> {
-    (!environment.is_production_gpu()).then(|| {
-        format!(
-            "this is not production's GPU, an NVIDIA L4, but {}: times do not compare with production's",
-            environment.label()
-        )
-    })
+    environment.production_warning()
 }
 
 /// `GET /healthz`.

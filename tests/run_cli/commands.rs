@@ -262,6 +262,10 @@ fn memory_is_planned_before_anything_is_loaded() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{told}");
     assert!(told.contains("memory: Q4_0 denoising: "), "{told}");
+    // What it is made on comes first, and that its times mean nothing for production comes once.
+    let first = told.lines().next().unwrap_or_default();
+    assert!(first.starts_with("computing on "), "{told}");
+    assert_eq!(told.matches("NVIDIA L4").count(), 1, "{told}");
 }
 
 fn copy(from: &std::path::Path, to: &std::path::Path) {
@@ -495,6 +499,8 @@ fn help_names_every_subcommand_and_the_exit_codes() {
         "models",
         "pull",
         "push",
+        "serve",
+        "job",
         "doctor",
         "Exit codes",
         "130",
