@@ -42,7 +42,7 @@ const CRATES: [(&str, &[&str]); 13] = [
     ("ureq", &["pipeline/hub"]),
     ("egui", &["app/", "ui/", "cli/view.rs"]),
     ("eframe", &["app/", "ui/", "cli/view.rs"]),
-    ("reqwest", &["storage/gcs"]),
+    ("reqwest", &["storage/gcs", "remote/"]),
     ("axum", &["remote/"]),
     ("hyper", &["remote/"]),
     ("hyper_util", &["remote/"]),

@@ -7,6 +7,7 @@ pub mod check;
 pub mod demo;
 pub mod doctor;
 mod examination;
+pub mod job;
 pub mod list;
 pub mod log;
 pub mod mask;
@@ -50,6 +51,7 @@ Examples:
   fill-audit approve runs/20261121-090000 Q5_K_S_gs4 --reviewer me
   fill-audit pull gs://PROJECT.firebasestorage.app/audit/20261121-090000/
   fill-audit run --session gs://PROJECT.firebasestorage.app/users/U/sessions/S --push
+  fill-audit job plan --session gs://PROJECT.firebasestorage.app/users/U/sessions/S
 
 Exit codes:
   0  done        1  an error        2  wrong usage
@@ -104,6 +106,8 @@ pub enum Command {
     Push(Box<push::PushArgs>),
     /// Run audits that are asked for over HTTP, on this machine's GPU.
     Serve(serve::ServeArgs),
+    /// Make runs as a Cloud Run job on L4s: plan, start, follow, cancel; and deploy the job.
+    Job(Box<job::JobArgs>),
     /// Check devices, weights, credentials, bucket, permissions and clock; measure accelerations.
     Doctor(Box<doctor::DoctorArgs>),
 }
@@ -127,6 +131,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Command::Pull(args) => pull::run(*args),
         Command::Push(args) => push::run(*args),
         Command::Serve(args) => serve::run(&args).map(|()| EXIT_OK),
+        Command::Job(args) => job::run(*args),
         Command::Doctor(args) => doctor::run(*args).map(|()| EXIT_OK),
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP worker: the same audits, asked for and watched over the network.
+//! The same audits elsewhere: the HTTP worker, asked and watched over the network, and Cloud Run jobs.
 //!
 //! | file | job |
 //! |---|---|
@@ -8,6 +8,8 @@
 //! | [`queue`] | one run at a time; the others wait, up to a stated number |
 //! | [`bucket`] | where sessions come from, cells go to as they end, and runs are remembered |
 //! | `work` | one go at a run, and what it tells on the way |
+//! | [`job`] | runs as a Cloud Run job: planned, started, followed, cancelled |
+//! | [`id_token`] | who we are to a private service |
 //! | [`events`] | the bounded history of a run's events, for readers that come late or come back |
 //! | [`auth`] | the bearer token, and when one is needed |
 //! | [`refusal`] | what is answered when something is not done |
@@ -22,6 +24,8 @@
 pub mod auth;
 pub mod bucket;
 pub mod events;
+pub mod id_token;
+pub mod job;
 mod pictures;
 pub mod plan;
 pub mod queue;

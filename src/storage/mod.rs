@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`store`] | the [`Store`] trait and its words: object, generation, precondition |
 //! | [`local`] | a folder as a store |
-//! | [`gcs`] | a bucket as a store; the only place here that names HTTP or the client crate |
+//! | [`gcs`] | a bucket as a store, and Google's credentials; the only place here that names HTTP or the client crate |
 //! | [`name`] | object names, and how one becomes a path that cannot leave its folder |
 //! | [`config`] | bucket, prefixes and cache limit in a TOML file |
 //! | [`location`] | pasted `gs://…` and console addresses |

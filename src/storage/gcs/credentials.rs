@@ -3,21 +3,26 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
 use google_cloud_auth::credentials::{
-    Builder as DefaultBuilder, Credentials, anonymous, external_account, impersonated,
-    service_account, user_account,
+    Builder as DefaultBuilder, CacheableResource, Credentials, anonymous, external_account,
+    impersonated, service_account, user_account,
 };
 use google_cloud_auth::signer::Signer;
 use serde_json::Value;
 
 use super::super::store::LinkKind;
 use super::super::{Result, StorageError};
-use super::{GOOGLE_ENDPOINT, Limits};
+use super::{GOOGLE_ENDPOINT, Limits, errors};
 
 /// What to do without credentials.
 pub const REMEDY: &str = "set FIREBASE_CREDENTIALS to a service account's JSON or its path, or run \
                           `gcloud auth application-default login`";
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
+/// What Google's other services want; what an account may do there is decided by its roles.
+pub const CLOUD_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// Where a service account's key is exchanged for a token, unless its file says otherwise.
+const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 
 /// Where Google's machines ask who they are.
 const METADATA_SERVER: ([u8; 4], u16) = ([169, 254, 169, 254], 80);
@@ -49,6 +54,149 @@ impl Identity {
             signer: None,
             words: "no credentials (emulator)".into(),
         }
+    }
+
+    /// The headers that show who asks, for a request that is not made by the client crate.
+    ///
+    /// # Errors
+    /// [`StorageError::Auth`] if no token is given; failures of the network.
+    pub async fn headers(&self, place: &str) -> Result<reqwest::header::HeaderMap> {
+        match self.credentials.headers(empty()).await {
+            Ok(CacheableResource::New { data, .. }) => Ok(data),
+            Ok(CacheableResource::NotModified) => Ok(reqwest::header::HeaderMap::new()),
+            Err(error) => Err(errors::from_crate(&error, place)),
+        }
+    }
+}
+
+/// The client crate wants an `http::Extensions` and does not export the type.
+fn empty<T: Default>() -> T {
+    T::default()
+}
+
+/// How a token that says who we are to one service can be had.
+#[derive(Debug, Clone)]
+pub enum IdTokenWay {
+    /// Google's metadata server gives it, on Google's own machines.
+    Metadata,
+    /// A service account's key signs a request for it.
+    Key(ServiceKey),
+    /// A service account that this login may act for.
+    Impersonated {
+        /// Who asks.
+        source: Identity,
+        /// The address that gives the token.
+        url: String,
+    },
+}
+
+/// A service account's own key.
+#[derive(Clone)]
+pub struct ServiceKey {
+    signer: Signer,
+    key_id: String,
+    /// The account.
+    pub email: String,
+    /// Where signed requests go.
+    pub token_uri: String,
+}
+
+impl std::fmt::Debug for ServiceKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServiceKey")
+            .field("email", &self.email)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ServiceKey {
+    /// Claims as a signed JSON Web Token (RS256).
+    ///
+    /// # Errors
+    /// [`StorageError::Auth`] if the key cannot sign.
+    pub async fn signed(&self, claims: &Value) -> Result<String> {
+        let header = serde_json::json!({"alg": "RS256", "kid": self.key_id, "typ": "JWT"});
+        let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+        let text = format!(
+            "{}.{}",
+            encode(header.to_string().as_bytes()),
+            encode(claims.to_string().as_bytes())
+        );
+        let signature = self
+            .signer
+            .sign(text.as_bytes())
+            .await
+            .map_err(|_unsaid| auth(&self.email, "its private key cannot sign"))?;
+        Ok(format!("{text}.{}", encode(&signature)))
+    }
+}
+
+/// How a token for one service can be had with the credentials that [`find`] finds.
+///
+/// # Errors
+/// [`StorageError::Auth`] if there are none, or they are of a kind that gives no such token; it says what to
+/// do.
+pub async fn id_token_way(
+    configured: Option<&Path>,
+    environment: &Environment,
+) -> Result<IdTokenWay> {
+    let explicit = match (
+        &environment.firebase_credentials,
+        configured,
+        environment.default_credentials.as_deref(),
+    ) {
+        (Some(value), _, _) => Some(from_variable(value)?),
+        (None, Some(path), _) | (None, None, Some(path)) => {
+            Some((read_json(path)?, path.display().to_string()))
+        }
+        (None, None, None) => None,
+    };
+    let Some((json, place)) = explicit else {
+        if environment.on_google {
+            return Ok(IdTokenWay::Metadata);
+        }
+        return Err(StorageError::Auth {
+            detail: "there are none".into(),
+            remedy: REMEDY.into(),
+        });
+    };
+    let text = |field: &str| json.get(field).and_then(Value::as_str);
+    match text("type").unwrap_or_default() {
+        "service_account" => {
+            let identity = own_identity(&json, &place).await?;
+            let Some((signer, _)) = identity.signer else {
+                return Err(auth(&place, "its private key cannot sign"));
+            };
+            let owned = |field: &str| text(field).unwrap_or_default().to_owned();
+            Ok(IdTokenWay::Key(ServiceKey {
+                signer,
+                key_id: owned("private_key_id"),
+                email: owned("client_email"),
+                token_uri: text("token_uri").unwrap_or(TOKEN_URI).to_owned(),
+            }))
+        }
+        "impersonated_service_account" => {
+            let url = text("service_account_impersonation_url").unwrap_or_default();
+            let url = url
+                .strip_suffix(":generateAccessToken")
+                .ok_or_else(|| auth(&place, "names no account to act for"))?;
+            let source = json
+                .get("source_credentials")
+                .ok_or_else(|| auth(&place, "has no \"source_credentials\""))?;
+            Ok(IdTokenWay::Impersonated {
+                source: from_json(source, &place, CLOUD_SCOPE).await?,
+                url: format!("{url}:generateIdToken"),
+            })
+        }
+        kind => Err(StorageError::Auth {
+            detail: format!(
+                "{place} is a login of the type {kind:?}, which gives no token for one service"
+            ),
+            remedy:
+                "act for a service account that may call it: gcloud auth application-default login \
+                     --impersonate-service-account=ACCOUNT; or set FIREBASE_CREDENTIALS to its JSON"
+                    .into(),
+        }),
     }
 }
 
@@ -150,7 +298,30 @@ pub async fn find(
     environment: &Environment,
     limits: &Limits,
 ) -> Result<Identity> {
-    find_beside(METADATA_SERVER, configured, environment, limits).await
+    find_beside(METADATA_SERVER, configured, environment, limits, SCOPE).await
+}
+
+/// As [`find`], for Google's other services. An emulator of the bucket does not count here.
+///
+/// # Errors
+/// See [`find`].
+pub async fn find_for_cloud(
+    configured: Option<&Path>,
+    environment: &Environment,
+    limits: &Limits,
+) -> Result<Identity> {
+    let environment = Environment {
+        emulator_host: None,
+        ..environment.clone()
+    };
+    find_beside(
+        METADATA_SERVER,
+        configured,
+        &environment,
+        limits,
+        CLOUD_SCOPE,
+    )
+    .await
 }
 
 /// As [`find`], with Google's metadata server at another address.
@@ -159,6 +330,7 @@ async fn find_beside(
     configured: Option<&Path>,
     environment: &Environment,
     limits: &Limits,
+    scope: &str,
 ) -> Result<Identity> {
     let explicit = match (&environment.firebase_credentials, configured) {
         (Some(value), _) => Some(from_variable(value)?),
@@ -173,15 +345,15 @@ async fn find_beside(
         return Ok(nobody);
     }
     if let Some((json, place)) = explicit {
-        return from_json(&json, &place).await;
+        return from_json(&json, &place, scope).await;
     }
     if let Some(path) = &environment.default_credentials {
-        return from_json(&read_json(path)?, &path.display().to_string()).await;
+        return from_json(&read_json(path)?, &path.display().to_string(), scope).await;
     }
     if environment.on_google || metadata_server_answers(metadata_server, limits).await {
         let words = "this machine's service account (metadata server)";
         let credentials = DefaultBuilder::default()
-            .with_scopes([SCOPE])
+            .with_scopes([scope])
             .build()
             .map_err(|_unsaid| auth(words, "the client refuses it"))?;
         let signer = DefaultBuilder::default().build_signer().ok();
@@ -223,10 +395,10 @@ fn parse_json(bytes: &[u8], place: &str) -> Result<Value> {
     })
 }
 
-async fn from_json(json: &Value, place: &str) -> Result<Identity> {
+async fn from_json(json: &Value, place: &str, scope: &str) -> Result<Identity> {
     let kind = json.get("type").and_then(Value::as_str).unwrap_or_default();
     let refused = |_| auth(place, &format!("the client refuses this {kind:?} file"));
-    let scopes = [SCOPE];
+    let scopes = [scope];
     match kind {
         "service_account" => own_identity(json, place).await,
         "authorized_user" => Ok(Identity {
@@ -361,7 +533,7 @@ mod tests {
     #[tokio::test]
     async fn without_any_credentials_it_says_what_to_do() {
         let environment = Environment::default();
-        let error = find_beside(NOBODY, None, &environment, &Limits::for_tests())
+        let error = find_beside(NOBODY, None, &environment, &Limits::for_tests(), SCOPE)
             .await
             .unwrap_err();
         assert!(matches!(error, StorageError::Auth { .. }), "{error}");
@@ -387,7 +559,7 @@ mod tests {
         };
         let found = async |text: &str| {
             std::fs::write(&path, text).unwrap();
-            find_beside(NOBODY, None, &environment, &Limits::for_tests()).await
+            find_beside(NOBODY, None, &environment, &Limits::for_tests(), SCOPE).await
         };
         let user = found(login).await.unwrap();
         assert!(user.words.starts_with("a user's login ("), "{user:?}");
@@ -411,7 +583,7 @@ mod tests {
             firebase_credentials: Some(key.into()),
             ..environment.clone()
         };
-        let own = find_beside(NOBODY, None, &both, &Limits::for_tests()).await;
+        let own = find_beside(NOBODY, None, &both, &Limits::for_tests(), SCOPE).await;
         assert_eq!(own.unwrap().signer.unwrap().1, LinkKind::OwnKey);
         let lacking = found(r#"{"type": "authorized_user", "client_secret": "SECRET"}"#).await;
         let said = lacking.unwrap_err().to_string();

@@ -3,9 +3,7 @@
 use std::time::SystemTime;
 
 use base64::Engine as _;
-use google_cloud_auth::credentials::CacheableResource;
 use reqwest::Method;
-use reqwest::header::HeaderMap;
 use serde::Deserialize;
 
 use super::super::store::{ListPage, ListQuery};
@@ -219,11 +217,7 @@ impl Gcs {
             reqwest::Url::parse_with_params(url, params)
         }
         .map_err(wrong_url)?;
-        let headers = match self.identity.credentials.headers(empty()).await {
-            Ok(CacheableResource::New { data, .. }) => data,
-            Ok(CacheableResource::NotModified) => HeaderMap::new(),
-            Err(error) => return Err(errors::from_crate(&error, place)),
-        };
+        let headers = self.identity.headers(place).await?;
         let answer = self
             .http
             .request(method, url)
@@ -243,11 +237,6 @@ impl Gcs {
         let wait = headers.get("retry-after").and_then(|v| v.to_str().ok());
         Err(errors::from_status(status.as_u16(), &body, wait, place))
     }
-}
-
-/// The client crate wants an `http::Extensions` and does not export the type.
-fn empty<T: Default>() -> T {
-    T::default()
 }
 
 impl WireObject {

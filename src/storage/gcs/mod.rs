@@ -36,6 +36,13 @@ pub const OWN_KEY_LIFETIME: Duration = Duration::from_hours(72);
 /// Longest life of a link signed through `signBlob` (the key that Google uses is rotated).
 pub const SIGN_BLOB_LIFETIME: Duration = Duration::from_hours(12);
 
+/// Chooses who encrypts. Two providers are compiled in (another dependency brings its own), so that one must be
+/// chosen or the first TLS connection panics. Twice is once.
+pub fn choose_tls() {
+    // An error only says that someone has chosen already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+}
+
 /// A Google Cloud Storage bucket.
 #[derive(Debug)]
 pub struct Gcs {
@@ -65,9 +72,7 @@ impl Gcs {
         limits: Limits,
     ) -> Result<Self> {
         let bucket = check_bucket(bucket)?;
-        // Two providers are compiled in (another dependency brings its own), so that one must be chosen or
-        // the first TLS connection panics. An error only says that someone has chosen already.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        choose_tls();
         let storage = Storage::builder()
             .with_endpoint(endpoint)
             .with_credentials(identity.credentials.clone())

@@ -1,0 +1,396 @@
+//! A job's executions from the run's side: started, followed, cancelled. What the tasks have made is read off
+//! the bucket, so it is known also where Cloud Run says nothing.
+
+use super::launch::{Launch, run_id_arg};
+use super::plan::TASK_TIMEOUT_SECS;
+use super::wire::{Execution, Operation, State};
+use super::{CloudRun, JobError, JobPlace};
+use crate::model::ids::RunId;
+use crate::model::run::files;
+use crate::storage::store::{list_all, read_verified};
+use crate::storage::{ObjectName, Precondition, StorageConfig, StorageError, Store};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What is remembered of a run's execution, beside its cells in the bucket.
+pub const RECORD: &str = "job.json";
+/// The schema of [`JobRecord`].
+const SCHEMA: u32 = 1;
+
+/// Which execution makes a run; `job.json` in the run's place in the bucket.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobRecord {
+    /// Document schema.
+    pub schema: u32,
+    /// The run.
+    pub run_id: RunId,
+    /// The job.
+    pub place: JobPlace,
+    /// The execution's whole name.
+    pub execution: String,
+    /// When it was started: UTC, RFC 3339.
+    pub started_at: String,
+    /// How many tasks.
+    pub tasks: usize,
+    /// Cells of all tasks.
+    pub cells: usize,
+    /// Seconds that all tasks may take together, as planned.
+    pub planned_secs: f64,
+    /// What they may cost, in US dollars, as planned.
+    pub planned_usd: f64,
+}
+
+/// What the bucket has of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CellsSeen {
+    /// Cells with a picture.
+    pub done: usize,
+    /// Cells that were tried and have none.
+    pub failed: usize,
+    /// Whether the report is there: the run is whole.
+    pub has_report: bool,
+}
+
+/// How far a run in a job is.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct JobStatus {
+    /// What was started.
+    pub record: JobRecord,
+    /// How far the execution is.
+    pub state: State,
+    /// Tasks that run.
+    pub running: u32,
+    /// Tasks that ended well.
+    pub succeeded: u32,
+    /// Tasks that failed for good.
+    pub failed: u32,
+    /// Attempts that were made again.
+    pub retried: u32,
+    /// What Cloud Run says of it, if anything.
+    pub message: Option<String>,
+    /// Where its logs are.
+    pub log_uri: Option<String>,
+    /// What is in the bucket.
+    pub cells: CellsSeen,
+}
+
+impl JobStatus {
+    /// As it is shown, a line each.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!(
+            "run {}: {} of {} cells{}{}",
+            self.record.run_id,
+            self.cells.done,
+            self.record.cells,
+            match self.cells.failed {
+                0 => String::new(),
+                n => format!(", {n} failed"),
+            },
+            if self.cells.has_report {
+                ", the report is there"
+            } else {
+                ""
+            }
+        )];
+        let short = self.record.execution.rsplit('/').next();
+        let mut text = format!(
+            "execution {}: {}, {} of {} tasks ended well, {} run",
+            short.unwrap_or_default(),
+            self.state.word(),
+            self.succeeded,
+            self.record.tasks,
+            self.running
+        );
+        if self.failed > 0 {
+            text.push_str(&format!(", {} failed", self.failed));
+        }
+        if self.retried > 0 {
+            text.push_str(&format!(", {} attempts were repeated", self.retried));
+        }
+        lines.push(text);
+        if let Some(message) = &self.message {
+            lines.push(format!("Cloud Run says: {message}"));
+        }
+        if let Some(uri) = &self.log_uri {
+            lines.push(format!("logs: {uri}"));
+        }
+        if self.state.has_ended() && !self.cells.has_report {
+            lines.push(
+                "the run is not whole; `fill-audit job start` with the same --run-id makes what is missing"
+                    .to_owned(),
+            );
+        }
+        lines
+    }
+}
+
+fn record_name(config: &StorageConfig, run_id: &RunId) -> Result<ObjectName, StorageError> {
+    let prefix = config.prefix_of_run(run_id.as_str())?;
+    ObjectName::new(format!("{prefix}{RECORD}"))
+}
+
+impl JobRecord {
+    /// What the bucket remembers of a run's execution.
+    ///
+    /// # Errors
+    /// [`JobError::NotFound`] if the run was not started as a job; what the bucket says.
+    pub async fn read(
+        store: &dyn Store,
+        config: &StorageConfig,
+        run_id: &RunId,
+    ) -> Result<Self, JobError> {
+        let name = record_name(config, run_id)?;
+        let meta = match store.stat(&name).await {
+            Ok(meta) => meta,
+            Err(StorageError::NotFound { .. }) => {
+                return Err(JobError::NotFound {
+                    what: format!("job of run {run_id} in {}", store.place()),
+                    remedy: "check the run's name and --bucket; `fill-audit list` shows the runs",
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let text = read_verified(store, &meta).await?;
+        let malformed = |detail: String| JobError::Malformed {
+            what: name.to_string(),
+            detail,
+        };
+        let record: Self =
+            serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
+        if record.schema != SCHEMA {
+            let schema = record.schema;
+            return Err(malformed(format!(
+                "its schema is {schema} but this program reads {SCHEMA}"
+            )));
+        }
+        // Anyone with the bucket can write it: it must not lead a request elsewhere.
+        let place = JobPlace::new(
+            &record.place.project,
+            &record.place.region,
+            &record.place.job,
+        )?;
+        place.execution(&record.execution)?;
+        Ok(record)
+    }
+}
+
+/// One job, and the bucket in which its runs live.
+#[derive(Debug, Clone)]
+pub struct JobControl {
+    /// Cloud Run.
+    pub api: CloudRun,
+    /// The job.
+    pub place: JobPlace,
+    /// The bucket.
+    pub store: Arc<dyn Store>,
+    /// Where runs lie in it.
+    pub config: StorageConfig,
+}
+
+impl JobControl {
+    /// Starts the tasks of a run and remembers the execution in the bucket. `now` is UTC, RFC 3339.
+    ///
+    /// A run that is being made already is not started again. Where the answer to the start is lost, the
+    /// execution is looked for before another is started.
+    ///
+    /// # Errors
+    /// [`JobError`]: also where an execution of this run is under way.
+    pub async fn start(&self, launch: &Launch, now: &str) -> Result<JobRecord, JobError> {
+        let known = self.executions_of(&launch.run_id).await?;
+        if let Some(running) = known.iter().find(|one| !one.state().has_ended()) {
+            return Err(JobError::Plan(format!(
+                "run {} is being made already, by execution {}; `fill-audit job status {}` shows how far it is",
+                launch.run_id, running.name, launch.run_id
+            )));
+        }
+        let known: BTreeSet<String> = known.into_iter().map(|one| one.name).collect();
+        let execution = self.start_anew(launch, &known).await?;
+        let record = JobRecord {
+            schema: SCHEMA,
+            run_id: launch.run_id.clone(),
+            place: self.place.clone(),
+            execution,
+            started_at: now.to_owned(),
+            tasks: launch.tasks,
+            cells: launch.cells,
+            planned_secs: launch.planned_secs,
+            planned_usd: launch.planned_usd,
+        };
+        self.remember(&record).await?;
+        Ok(record)
+    }
+
+    /// The name of a new execution.
+    async fn start_anew(
+        &self,
+        launch: &Launch,
+        known: &BTreeSet<String>,
+    ) -> Result<String, JobError> {
+        let mut attempt = 1;
+        loop {
+            let started = self
+                .api
+                .run_once(&self.place, &launch.args, launch.tasks, TASK_TIMEOUT_SECS)
+                .await;
+            let error = match started {
+                Ok(operation) => return self.named(operation, launch, known).await,
+                Err(error) => error,
+            };
+            if !error.is_certain()
+                && let Some(name) = self.new_execution(&launch.run_id, known).await?
+            {
+                tracing::warn!("the answer to the start was lost, but it counted: {name}");
+                return Ok(name);
+            }
+            if !error.is_retryable() || attempt >= self.api.limits.attempts {
+                return Err(error.after(attempt));
+            }
+            let pause = self.api.pause(attempt, &error);
+            tracing::warn!("the job is not started yet, next attempt in {pause:?}: {error}");
+            tokio::time::sleep(pause).await;
+            attempt += 1;
+        }
+    }
+
+    /// The execution that an operation is about.
+    async fn named(
+        &self,
+        operation: Operation,
+        launch: &Launch,
+        known: &BTreeSet<String>,
+    ) -> Result<String, JobError> {
+        let what = format!("operation {}", operation.name);
+        let name_of = |operation: &Operation| {
+            let name = operation.metadata.as_ref().map(|one| one.name.clone());
+            name.filter(|name| !name.is_empty())
+        };
+        let followed = self
+            .api
+            .follow(operation, |operation| name_of(operation).is_some())
+            .await?;
+        if let Some(name) = name_of(&followed) {
+            // It becomes part of an address: it must be one of this job.
+            return self.place.execution(&name);
+        }
+        let found = self.new_execution(&launch.run_id, known).await?;
+        found.ok_or_else(|| JobError::Malformed {
+            what,
+            detail: "it names no execution".to_owned(),
+        })
+    }
+
+    async fn executions_of(&self, run_id: &RunId) -> Result<Vec<Execution>, JobError> {
+        let arg = run_id_arg(run_id);
+        let mut found = self.api.executions(&self.place).await?;
+        found.retain(|execution| execution.was_told(&arg));
+        Ok(found)
+    }
+
+    async fn new_execution(
+        &self,
+        run_id: &RunId,
+        known: &BTreeSet<String>,
+    ) -> Result<Option<String>, JobError> {
+        let found = self.executions_of(run_id).await?;
+        let mut names = found.into_iter().map(|one| one.name);
+        Ok(names.find(|name| !known.contains(name)))
+    }
+
+    async fn remember(&self, record: &JobRecord) -> Result<(), JobError> {
+        let name = record_name(&self.config, &record.run_id)?;
+        let text = serde_json::to_vec_pretty(record).map_err(|error| JobError::Malformed {
+            what: name.to_string(),
+            detail: error.to_string(),
+        })?;
+        let written = self
+            .store
+            .write(&name, text.into(), Precondition::None)
+            .await;
+        match written {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                // It runs, and that must not be lost.
+                tracing::error!("execution {} is not remembered: {error}", record.execution);
+                Err(error.into())
+            }
+        }
+    }
+
+    /// What is remembered of a run's execution.
+    ///
+    /// # Errors
+    /// See [`JobRecord::read`].
+    pub async fn record(&self, run_id: &RunId) -> Result<JobRecord, JobError> {
+        JobRecord::read(&*self.store, &self.config, run_id).await
+    }
+
+    /// How far a run is.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub async fn status(&self, run_id: &RunId) -> Result<JobStatus, JobError> {
+        let record = self.record(run_id).await?;
+        let (execution, cells) = futures::try_join!(
+            self.api.execution(&record.execution),
+            self.cells(&record.run_id)
+        )?;
+        Ok(JobStatus {
+            state: execution.state(),
+            running: execution.running_count,
+            succeeded: execution.succeeded_count,
+            failed: execution.failed_count,
+            retried: execution.retried_count,
+            message: execution.message().map(str::to_owned),
+            log_uri: execution.log_uri,
+            cells,
+            record,
+        })
+    }
+
+    /// What the bucket has of a run.
+    ///
+    /// # Errors
+    /// What the bucket says.
+    pub async fn cells(&self, run_id: &RunId) -> Result<CellsSeen, JobError> {
+        let prefix = self.config.prefix_of_run(run_id.as_str())?;
+        let listing = list_all(&*self.store, &prefix, false).await?;
+        let names: BTreeSet<&str> = listing
+            .objects
+            .iter()
+            .filter_map(|object| object.name.as_str().strip_prefix(&prefix))
+            .collect();
+        let mut seen = CellsSeen {
+            done: 0,
+            failed: 0,
+            has_report: names.contains(files::REPORT),
+        };
+        for stem in names.iter().filter_map(|name| name.strip_suffix(".ron")) {
+            let is_cell = stem != "run"
+                && !stem.starts_with("plan-")
+                && !stem.starts_with("review-")
+                && !stem.starts_with('.');
+            if is_cell && names.contains(files::composite(stem).as_str()) {
+                seen.done += 1;
+            } else if is_cell {
+                seen.failed += 1;
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Asks the execution of a run to stop, and waits until it has. Cells that are in the bucket stay.
+    ///
+    /// # Errors
+    /// [`JobError`].
+    pub async fn cancel(&self, run_id: &RunId) -> Result<JobStatus, JobError> {
+        let status = self.status(run_id).await?;
+        if status.state.has_ended() {
+            return Ok(status);
+        }
+        let operation = self.api.cancel(&status.record.execution).await?;
+        self.api.follow(operation, |_| false).await?;
+        self.status(run_id).await
+    }
+}
