@@ -8,10 +8,10 @@
 use super::report_file;
 use super::run_folder::{self, Verification};
 use super::start::check_same_documents;
-use super::{AuditError, CONTACT_SHEET, atomic, report_links};
+use super::{AuditError, atomic, report_links};
 use crate::model::run::{CellState, Run, RunDocument, files};
 use crate::storage::cache::Cache;
-use crate::storage::conflict::Resolution;
+use crate::storage::conflict::{Resolution, Resolutions};
 use crate::storage::pull::{Pull, PullOptions};
 use crate::storage::push::{Push, PushOptions, PushReport};
 use crate::storage::store::read_verified;
@@ -101,17 +101,17 @@ impl BucketRun {
         }
     }
 
-    /// Fetches what the bucket has of the run and the folder has not, verified. Of the report and its contact
-    /// sheet the bucket's are taken: they can be made again.
+    /// Fetches what the bucket has of the run and the folder has not, verified. What both have made is the
+    /// bucket's from then on; this side's is kept aside.
     ///
     /// # Errors
-    /// [`BucketRunError`] if something did not come, or differs on both sides.
+    /// [`BucketRunError`] if something did not come, or the bucket's run asks for something else.
     pub async fn fetch(&self, cancel: &CancellationToken) -> Result<(), BucketRunError> {
-        let mut options = PullOptions::default();
-        for file in [files::REPORT, CONTACT_SHEET] {
-            let decided = &mut options.resolutions.by_file;
-            decided.insert(file.to_owned(), Resolution::TakeTheirs);
-        }
+        self.take_plan().await?;
+        let options = PullOptions {
+            resolutions: theirs(),
+            ..PullOptions::default()
+        };
         let pull = Pull {
             store: Arc::clone(&self.store),
             cache: Arc::clone(&self.cache),
@@ -142,23 +142,43 @@ impl BucketRun {
         self.folder.join(files::RUN).is_file() && !SyncState::pull_was_interrupted(&self.folder)
     }
 
-    fn push(&self, cancel: &CancellationToken) -> Push {
+    fn push(&self, cancel: &CancellationToken, resolutions: Resolutions) -> Push {
         Push {
             store: Arc::clone(&self.store),
             prefix: self.prefix.clone(),
             dir: self.folder.clone(),
-            options: PushOptions::default(),
+            options: PushOptions {
+                resolutions,
+                ..PushOptions::default()
+            },
             events: None,
             cancel: cancel.clone(),
         }
     }
 
-    /// Sends what the folder has and the bucket has not: pictures before the documents that speak of them.
+    /// Sends what the folder has and the bucket has not: pictures before the documents that speak of them. What
+    /// someone else sent meanwhile is taken.
     ///
     /// # Errors
     /// [`BucketRunError`] if something was not sent.
     pub async fn send(&self, cancel: &CancellationToken) -> Result<(), BucketRunError> {
-        complete(&self.push(cancel).run().await?)
+        complete(&self.push_again(cancel).await?)
+    }
+
+    /// A push that also takes what someone else was faster with while it ran.
+    async fn push_again(&self, cancel: &CancellationToken) -> Result<PushReport, BucketRunError> {
+        let push = self.push(cancel, theirs());
+        let mut report = push.run().await?;
+        for _ in 0..REPORT_ATTEMPTS {
+            if report.conflicts.is_empty() {
+                break;
+            }
+            // Now the list shows theirs.
+            let sent = report.sent;
+            report = push.run().await?;
+            report.sent.extend(sent);
+        }
+        Ok(report)
     }
 
     /// As [`BucketRun::send`], after links were put into the report.
@@ -166,7 +186,7 @@ impl BucketRun {
     /// # Errors
     /// See [`BucketRun::send`].
     pub async fn send_with_links(&self, cancel: &CancellationToken) -> Result<(), BucketRunError> {
-        complete(&report_links::push(&self.push(cancel)).await?)
+        complete(&report_links::push(&self.push(cancel, theirs())).await?)
     }
 
     /// Makes the plan in the folder everyone's, or takes the one that was faster, if it asks for the same.
@@ -174,15 +194,31 @@ impl BucketRun {
     /// # Errors
     /// [`BucketRunError`] if the other plan asks for something else, or a side cannot be read or written.
     pub async fn publish(&self, cancel: &CancellationToken) -> Result<(), BucketRunError> {
-        let report = self.push(cancel).run().await?;
+        let report = self.push(cancel, Resolutions::default()).run().await?;
         if !report.conflicts.iter().any(|both| both.file == files::RUN) {
             return complete(&report);
         }
-        let name = self.name_of(files::RUN)?;
+        // Its plan is taken, and what others have made meanwhile.
+        self.fetch(cancel).await
+    }
+
+    /// Takes the bucket's plan in the place of one that asks for the same: it may have been made here before
+    /// this process was killed.
+    async fn take_plan(&self) -> Result<(), BucketRunError> {
         let path = self.folder.join(files::RUN);
-        let mine = std::fs::read(&path)
-            .map_err(|source| AuditError::file("the plan cannot be read", &path, source))?;
-        let meta = self.store.stat(&name).await?;
+        let mine = match std::fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            other => other
+                .map_err(|source| AuditError::file("the plan cannot be read", &path, source))?,
+        };
+        let name = self.name_of(files::RUN)?;
+        let meta = match self.store.stat(&name).await {
+            Err(StorageError::NotFound { .. }) => return Ok(()),
+            other => other?,
+        };
+        if meta.crc32c == Some(crc32c::crc32c(&mine)) {
+            return Ok(());
+        }
         let theirs = read_verified(&*self.store, &meta).await?;
         let place = format!("{}/{name}", self.store.place());
         let (found, wanted) = (
@@ -192,8 +228,7 @@ impl BucketRun {
         check_same_documents(&found, &wanted, &self.folder)?;
         atomic::write(&path, &theirs)
             .map_err(|source| AuditError::file("the plan cannot be written", &path, source))?;
-        // What others have made meanwhile; and what both have is noted as equal.
-        self.fetch(cancel).await
+        Ok(())
     }
 
     /// After this process's part: fetches what others made, and writes the report if nothing is missing.
@@ -221,21 +256,10 @@ impl BucketRun {
                 }
             };
             report_file::write_with(&self.folder, links.as_ref())?;
-            let report = self.push(cancel).run().await?;
-            let is_replaced = |file: &str| file == files::REPORT || file == CONTACT_SHEET;
-            let was_slower = report
-                .conflicts
-                .iter()
-                .any(|conflict| is_replaced(&conflict.file));
-            if !was_slower {
-                complete(&report)?;
-                let is_mine = report.sent.iter().any(|file| file == files::REPORT);
-                // Without links two reports of the same cells are equal, and one of them was sent.
-                return Ok(if is_mine {
-                    Finished::WroteReport
-                } else {
-                    Finished::HadReport
-                });
+            let report = self.push_again(cancel).await?;
+            complete(&report)?;
+            if report.sent.iter().any(|file| file == files::REPORT) {
+                return Ok(Finished::WroteReport);
             }
             // Someone else wrote one meanwhile; it may have been made before the last cell was there.
         }
@@ -253,6 +277,14 @@ impl BucketRun {
         };
         let now = report_file::text(&self.folder, run, None, None);
         without_links(&theirs) == without_links(&now)
+    }
+}
+
+/// What both sides have made is the bucket's: others have gone on by it.
+fn theirs() -> Resolutions {
+    Resolutions {
+        otherwise: Some(Resolution::TakeTheirs),
+        ..Resolutions::default()
     }
 }
 

@@ -16,7 +16,7 @@ use std::num::NonZeroU32;
 pub struct AuditRequest {
     /// Whose session it is.
     pub user_id: UserId,
-    /// The session, which lies below the worker's folder of sessions.
+    /// The session, which lies below the worker's folder of sessions or in its bucket.
     pub session_id: SessionId,
     /// The run's name; without one the worker chooses, and a repeated request is another run.
     #[serde(default)]

@@ -26,12 +26,13 @@ fn without_values_it_is_the_file_with_the_commands_below_it() {
     let (ok, job, _) = print(&["--print"]);
     assert!(ok);
     let below = job.strip_prefix(template::JOB).unwrap();
-    let commands: String = below
+    let commands: Vec<&str> = below
         .lines()
         .filter_map(|line| line.strip_prefix('#'))
-        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
         .collect();
-    assert_eq!(commands, template::COMMANDS);
+    let wanted: Vec<&str> = template::COMMANDS.lines().collect();
+    assert_eq!(commands, wanted);
     assert_eq!(print(&["--print=service"]).1, template::SERVICE);
     assert_eq!(print(&["--print=commands"]).1, template::COMMANDS);
 }

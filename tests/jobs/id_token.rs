@@ -175,8 +175,7 @@ async fn an_account_that_is_acted_for_gives_one_through_iam() {
     };
     let tokens = IdTokens::new(SERVICE, way, "http://127.0.0.1:9").unwrap();
     tokens.with_clock(now).header_value().await.unwrap();
-    let seen = giver.seen.lock().unwrap();
-    let (line, _, body) = &seen[0];
+    let (line, _, body) = giver.seen.lock().unwrap()[0].clone();
     assert_eq!(
         line,
         "POST /v1/projects/-/serviceAccounts/a@b.c:generateIdToken"

@@ -87,7 +87,7 @@ async fn bucket_with_session(address: &str, test: &str) -> Result<String> {
 
 /// The cells' pictures and what the model was given, by name.
 fn pictures(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
-    let is_picture = |name: &str| name.ends_with(".png") && name != CONTACT_SHEET;
+    let is_picture = |name: &str| name.strip_suffix(".png").is_some() && name != CONTACT_SHEET;
     let found = files.iter().filter(|(name, _)| is_picture(name));
     found
         .map(|(name, bytes)| (name.clone(), bytes.clone()))
@@ -112,7 +112,7 @@ async fn objects(
 }
 
 fn cells(generations: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
-    let is_cell = |name: &str| name.ends_with(".ron") && name != "run.ron";
+    let is_cell = |name: &str| name.strip_suffix(".ron").is_some_and(|stem| stem != "run");
     let found = generations.iter().filter(|(name, _)| is_cell(name));
     found.map(|(name, at)| (name.clone(), *at)).collect()
 }
@@ -248,6 +248,26 @@ async fn a_shard_that_asks_for_something_else_is_refused() -> Result<()> {
     let scratch = tempfile::tempdir()?;
     let machine = |label: &str| Machine::new(scratch.path(), label, &address, &bucket);
     ended(machine("a").shard("r", "1/3", 1)?)?;
+    // A folder in which the same run was begun before the bucket had it takes the bucket's plan.
+    let begun = machine("begun");
+    let session = format!("gs://{bucket}/users/u1/sessions/s1");
+    let args = format!("--session {session} --run-id r --steps 1 --max-cells 1");
+    std::thread::sleep(Duration::from_millis(1100));
+    ensure!(begun.command(&args).status()?.success(), "it was not begun");
+    let plan = begun.root.join("runs/r/run.ron");
+    let (before, there) = (
+        std::fs::read(&plan)?,
+        objects(&address, &bucket, "r").await?.0,
+    );
+    ensure!(
+        there.get("run.ron") != Some(&before),
+        "begun in the same second"
+    );
+    ended(begun.shard("r", "1/3", 1)?)?;
+    ensure!(
+        there.get("run.ron") == Some(&std::fs::read(&plan)?),
+        "two plans"
+    );
     let mut other = machine("b").command(&format!(
         "--session gs://{bucket}/users/u1/sessions/s1 --run-id r --steps 2 --shard 2/3"
     ));

@@ -106,7 +106,7 @@ fn with(bucket: WorkerBucket) -> Setup {
 
 /// The documents of finished cells among objects.
 fn cells(objects: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
-    let is_cell = |name: &str| name.ends_with(".ron") && name != "run.ron";
+    let is_cell = |name: &str| name.strip_suffix(".ron").is_some_and(|stem| stem != "run");
     let found = objects.iter().filter(|(name, _)| is_cell(name));
     found.map(|(name, at)| (name.clone(), *at)).collect()
 }
