@@ -448,6 +448,31 @@ mod tests {
     }
 
     #[test]
+    fn what_loading_took_is_known_beside_the_steps() {
+        let mut run = planned([6_690_000_000, 12_640_000_000]);
+        for (key, state) in &mut run.cells {
+            let secs = (key.quant.as_str() == "Q8_0").then_some(7.0);
+            *state = finished(key, |document| document.timing.load_secs = secs);
+        }
+        let environment = environment();
+        let conditions = Conditions {
+            environment: &environment,
+            matmul: MatmulPath::Exact,
+            inference_px: 64 * 32,
+            parameters: BTreeMap::new(),
+        };
+        let mut rates = Rates::default();
+        collect(&run, &conditions, &mut rates);
+        let load_secs = |name: &str| rates.load_secs(&Quant::new(name).unwrap());
+        assert_eq!((load_secs("Q8_0"), load_secs("Q4_0")), (Some(7.0), None));
+        // Each cell took 20 s for its 10 steps at this size.
+        let keys: Vec<CellKey> = run.cells.keys().cloned().collect();
+        let estimate = rates.of(&keys, &conditions);
+        assert!((estimate.secs - 40.0).abs() < 1e-9, "{estimate}");
+        assert_eq!(estimate.measured_cells, 2);
+    }
+
+    #[test]
     fn a_guess_says_so() {
         let environment = environment();
         let conditions = Conditions {

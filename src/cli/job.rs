@@ -5,16 +5,12 @@ use super::matrix_args::{AxisArgs, AxisDefaults, RecipeArgs};
 use super::run::with_first_dilation;
 use super::{EXIT_OK, pull};
 use crate::audit::RunRequest;
-use crate::audit::estimate::{Conditions, Rates};
-use crate::audit::inputs::{SessionInputs, read_subject};
-use crate::audit::start::{check_gates, read_session, widest};
+use crate::audit::start::read_session;
 use crate::model::ids::RunId;
 use crate::model::run::{InferenceSize, MatmulPath, Plan};
 use crate::remote::job::{
-    CloudRun, JobControl, JobPlace, JobPlan, JobRecord, Launch, Limits, Price, api, launch, plan,
-    template,
+    JobControl, JobPlace, JobRecord, Prepared, Price, Wanted, launch, prepare, template,
 };
-use crate::storage::gcs::{self, Environment, credentials};
 use crate::storage::{StorageConfig, session};
 use anyhow::{Context as _, bail};
 use clap::{Subcommand, ValueEnum};
@@ -255,10 +251,8 @@ fn deploy(args: DeployArgs) -> anyhow::Result<()> {
 
 /// A run that is planned, and what its tasks would be told.
 struct Planned {
-    plan: JobPlan,
-    launch: Launch,
+    prepared: Prepared,
     config: StorageConfig,
-    remarks: Vec<String>,
 }
 
 impl Planned {
@@ -314,53 +308,35 @@ impl Planned {
             },
             gates_override: args.override_gates.clone(),
         };
-        request.check()?;
-        // What every task would refuse is refused before anything is paid for.
-        let inputs = SessionInputs::read(&folder, request.inference, &widest(&request.plan))?;
-        let subject = read_subject(&folder, &inputs)?;
-        let subject = subject.as_ref().map(|subject| &subject.mask);
-        let gates = request.gates_override.as_deref();
-        let remarks = check_gates(&request.plan, &inputs, subject, gates)?;
-
-        let keys = request.plan.matrix.cells(None);
-        let (width, height) = inputs.placement.inference_size;
-        let l4 = plan::l4();
-        let conditions = Conditions {
-            environment: &l4,
-            matmul: request.matmul,
-            inference_px: u64::from(width) * u64::from(height),
-            parameters: plan::published_parameters(&keys),
-        };
-        let rates = Rates::read(&args.measured, &conditions);
         let price = match args.gpu_price {
             Some(usd) => Price::with_gpu(usd)?,
             None => Price::default(),
         };
-        let plan = JobPlan::new(&keys, &conditions, &rates, price, args.tasks)?;
-        let launch = Launch {
-            args: launch::arguments(&address, &config.bucket, &run_id, &request),
-            tasks: plan.tasks.len(),
-            cells: plan.cells(),
-            planned_secs: plan.total_secs(),
-            planned_usd: plan.cost_usd(),
-            run_id,
+        let wanted = Wanted {
+            run_id: &run_id,
+            session: &address,
+            bucket: &config.bucket,
+            measured: &args.measured,
+            price,
+            tasks: args.tasks,
         };
-        Ok(Self {
-            plan,
-            launch,
-            config,
-            remarks,
-        })
+        let prepared = prepare(&request, &wanted)?;
+        Ok(Self { prepared, config })
     }
 
     fn show(&self) -> anyhow::Result<()> {
         let mut out = std::io::stdout().lock();
-        let (bucket, run_id) = (&self.config.bucket, &self.launch.run_id);
+        let Prepared {
+            plan,
+            launch,
+            remarks,
+        } = &self.prepared;
+        let (bucket, run_id) = (&self.config.bucket, &launch.run_id);
         writeln!(out, "run {run_id}, to gs://{bucket}/audit/{run_id}/")?;
-        for line in self.plan.lines() {
+        for line in plan.lines() {
             writeln!(out, "{line}")?;
         }
-        for remark in &self.remarks {
+        for remark in remarks {
             writeln!(out, "mask gate: {remark}")?;
         }
         Ok(())
@@ -396,22 +372,8 @@ fn address(args: &PlanArgs, config: &mut StorageConfig) -> anyhow::Result<String
 
 /// Cloud Run as this account sees it, and the bucket.
 async fn control(config: StorageConfig, place: JobPlace) -> anyhow::Result<JobControl> {
-    let endpoint = std::env::var(api::ENDPOINT_VARIABLE)
-        .ok()
-        .filter(|endpoint| !endpoint.is_empty())
-        .unwrap_or_else(|| api::ENDPOINT.to_owned());
-    let identity = credentials::find_for_cloud(
-        config.credentials.as_deref(),
-        &Environment::from_process(),
-        &gcs::Limits::default(),
-    )
-    .await?;
-    Ok(JobControl {
-        api: CloudRun::new(&endpoint, identity, Limits::default())?,
-        place,
-        store: bucket::open(&config).await?,
-        config,
-    })
+    let store = bucket::open(&config).await?;
+    Ok(JobControl::open(place, store, config).await?)
 }
 
 async fn start(args: &StartArgs) -> anyhow::Result<()> {
@@ -429,7 +391,9 @@ async fn start(args: &StartArgs) -> anyhow::Result<()> {
     }
     let control = control(planned.config.clone(), place).await?;
     let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
-    let record = control.start(&planned.launch, &now.to_string()).await?;
+    let record = control
+        .start(&planned.prepared.launch, &now.to_string())
+        .await?;
     writeln!(out, "started: {}", record.execution)?;
     writeln!(
         out,

@@ -6,6 +6,7 @@ pub mod bucket;
 pub mod check;
 pub mod demo;
 pub mod doctor;
+mod dry_run;
 mod examination;
 pub mod job;
 pub mod list;

@@ -4,7 +4,8 @@
 //! token can go beside it.
 
 use crate::storage::error::redact;
-use crate::storage::gcs::credentials::{Environment, IdTokenWay, id_token_way};
+use crate::storage::gcs::Environment;
+use crate::storage::gcs::id_tokens::{IdTokenWay, id_token_way};
 use crate::storage::{StorageError, gcs};
 use base64::Engine as _;
 use serde_json::{Value, json};

@@ -6,6 +6,7 @@
 //! | [`plan`] | a request becomes a run that `audit` can make; finds its session |
 //! | [`record`] | what is remembered of each run across restarts |
 //! | [`queue`] | one run at a time; the others wait, up to a stated number |
+//! | `known` | what the queue knows of its runs, in memory |
 //! | [`bucket`] | where sessions come from, cells go to as they end, and runs are remembered |
 //! | `work` | one go at a run, and what it tells on the way |
 //! | [`job`] | runs as a Cloud Run job: planned, started, followed, cancelled |
@@ -26,6 +27,7 @@ pub mod bucket;
 pub mod events;
 pub mod id_token;
 pub mod job;
+mod known;
 mod pictures;
 pub mod plan;
 pub mod queue;

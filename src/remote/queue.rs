@@ -6,17 +6,17 @@
 
 use super::bucket::WorkerBucket;
 use super::events::EventLog;
+use super::known::{Inner, KnownRun, end_event, is_more};
 use super::plan::{self, Places};
 use super::record::{Records, RunRecord};
 use super::refusal::Refusal;
-use super::wire::{AuditRequest, CellCounts, CellProgress, RunEvent, RunState, Status, urls};
+use super::wire::{AuditRequest, RunEvent, RunState, Status};
 use super::work::Go;
 use super::{EngineFactory, RemoteError, lock};
 use crate::audit::run_folder::{self, Verification};
 use crate::audit::{AuditError, Ending, RunSummary};
 use crate::model::ids::RunId;
 use crate::model::run::files;
-use std::collections::{BTreeMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,23 +51,6 @@ struct Shared {
     inner: Mutex<Inner>,
     writer: Mutex<()>,
     wake: Condvar,
-}
-
-#[derive(Default)]
-struct Inner {
-    runs: BTreeMap<RunId, KnownRun>,
-    waiting: VecDeque<RunId>,
-    running: Option<RunId>,
-    is_draining: bool,
-    next_number: u64,
-}
-
-struct KnownRun {
-    record: RunRecord,
-    phase: Option<String>,
-    cell: Option<CellProgress>,
-    cancel: Arc<AtomicBool>,
-    log: Arc<EventLog>,
 }
 
 /// How a go at a run ended.
@@ -186,109 +169,6 @@ impl Queue {
 impl Drop for Queue {
     fn drop(&mut self) {
         self.shared.drain();
-    }
-}
-
-impl Inner {
-    fn status(&self, run: &KnownRun) -> Status {
-        let record = &run.record;
-        let run_id = &record.run_id;
-        let position = self.waiting.iter().position(|waiting| waiting == run_id);
-        Status {
-            run_id: run_id.clone(),
-            user_id: record.request.user_id.clone(),
-            session_id: record.request.session_id.clone(),
-            state: record.state,
-            is_cancelling: record.is_cancelling && !record.state.has_ended(),
-            queue_position: position.map(|index| index + 1),
-            phase: run.phase.clone(),
-            cell: run.cell.clone(),
-            cells: counts(record),
-            max_variations: record.request.max_variations,
-            error: record.error.clone(),
-            created_at: record.created_at.clone(),
-            started_at: record.started_at.clone(),
-            ended_at: record.ended_at.clone(),
-            run_url: urls::run(run_id),
-            events_url: urls::events(run_id),
-            report_url: (record.state == RunState::Done).then(|| urls::report(run_id)),
-        }
-    }
-
-    fn status_of(&self, run_id: &RunId) -> Result<Status, Refusal> {
-        self.runs
-            .get(run_id)
-            .map(|run| self.status(run))
-            .ok_or_else(|| Refusal::no_run(run_id))
-    }
-}
-
-fn counts(record: &RunRecord) -> CellCounts {
-    let tried = record.cells_done + record.cells_failed;
-    CellCounts {
-        planned: record.cells_planned,
-        done: record.cells_done,
-        failed: record.cells_failed,
-        left: record.cells_planned.saturating_sub(tried),
-    }
-}
-
-fn end_event(record: &RunRecord) -> RunEvent {
-    RunEvent::End {
-        state: record.state,
-        error: record.error.clone(),
-        cells: counts(record),
-    }
-}
-
-impl KnownRun {
-    fn new(record: RunRecord, epoch: u64) -> Self {
-        Self {
-            record,
-            phase: None,
-            cell: None,
-            cancel: Arc::new(AtomicBool::new(false)),
-            log: Arc::new(EventLog::new(epoch)),
-        }
-    }
-
-    /// Brings what is shown up to an event.
-    fn apply(&mut self, event: &RunEvent) {
-        match event {
-            RunEvent::Started { already_done, todo } => {
-                let known = already_done + todo;
-                self.record.cells_done = *already_done;
-                self.record.cells_failed = 0;
-                self.record.cells_planned = self.record.cells_planned.max(known);
-            }
-            RunEvent::Phase { phase } => self.phase = Some(phase.clone()),
-            RunEvent::Load { quant } => self.phase = Some(format!("loading {quant}")),
-            RunEvent::CellStarted { cell, steps } => {
-                self.phase = Some(format!("filling {cell}"));
-                self.cell = Some(CellProgress {
-                    name: cell.clone(),
-                    step: 0,
-                    steps: *steps as usize,
-                });
-            }
-            RunEvent::Step { index, .. } => {
-                if let Some(cell) = &mut self.cell {
-                    cell.step = *index;
-                }
-            }
-            RunEvent::CellFinished { state, .. } => {
-                self.cell = None;
-                if state == "done" {
-                    self.record.cells_done += 1;
-                } else {
-                    self.record.cells_failed += 1;
-                }
-            }
-            RunEvent::Snapshot(_)
-            | RunEvent::Warning { .. }
-            | RunEvent::Memory { .. }
-            | RunEvent::End { .. } => {}
-        }
     }
 }
 
@@ -653,26 +533,5 @@ fn outcome(result: &Result<RunSummary, AuditError>) -> Outcome {
         Ok(_) => Outcome::Done,
         Err(AuditError::Cancelled) => Outcome::Stopped,
         Err(error) => Outcome::Failed(error.to_string()),
-    }
-}
-
-/// Whether a request asks for more of a run that is known: it ended before all that is asked now was
-/// made. `false` if it asks for what is under way or done.
-fn is_more(record: &RunRecord, request: &AuditRequest) -> Result<bool, Refusal> {
-    if !record.request.is_same_run(request) {
-        return Err(Refusal::Conflict(format!(
-            "run {} was asked for with other settings; choose another run_id",
-            record.run_id
-        )));
-    }
-    let has_same_limit = record.request.max_variations == request.max_variations;
-    match record.state {
-        RunState::Queued | RunState::Running if has_same_limit => Ok(false),
-        RunState::Queued | RunState::Running => Err(Refusal::Conflict(format!(
-            "run {} is under way with another max_variations; wait for it or cancel it",
-            record.run_id
-        ))),
-        RunState::Done => Ok(!has_same_limit || record.cells_failed > 0),
-        RunState::Failed | RunState::Cancelled => Ok(true),
     }
 }

@@ -3,15 +3,23 @@
 
 use crate::process::{Process, program};
 use crate::support::{Place, Setup, Stage, Worker, request};
+use bytes::Bytes;
 use fill_audit::model::ids::RunId;
 use fill_audit::remote::WorkerBucket;
 use fill_audit::storage::cache::Cache;
 use fill_audit::storage::gcs::{Gcs, Identity, Limits};
-use fill_audit::storage::store::{list_all, read_verified};
-use fill_audit::storage::{ObjectName, Precondition, StorageConfig, Store};
+use fill_audit::storage::store::{Link, ListPage, ListQuery, OnBytes, list_all, read_verified};
+use fill_audit::storage::{
+    ObjectMeta, ObjectName, Precondition, Result, StorageConfig, StorageError, Store,
+};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The emulator's address; `None` (with a line) where there is none and none is promised.
 fn emulator() -> Option<String> {
@@ -97,6 +105,85 @@ impl Bucket {
     }
 }
 
+/// A bucket that takes nothing for as long as it is said to be away or closed.
+#[derive(Debug)]
+struct Moody {
+    inner: Arc<Gcs>,
+    is_away: AtomicBool,
+    is_closed: AtomicBool,
+}
+
+impl Store for Moody {
+    fn place(&self) -> String {
+        self.inner.place()
+    }
+
+    fn cache_key(&self) -> String {
+        self.inner.cache_key()
+    }
+
+    fn list<'a>(&'a self, query: &'a ListQuery) -> BoxFuture<'a, Result<ListPage>> {
+        self.inner.list(query)
+    }
+
+    fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<ObjectMeta>> {
+        self.inner.stat(name)
+    }
+
+    fn fetch<'a>(
+        &'a self,
+        meta: &'a ObjectMeta,
+        part: &'a Path,
+        on_bytes: OnBytes<'a>,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.inner.fetch(meta, part, on_bytes)
+    }
+
+    fn read_range<'a>(
+        &'a self,
+        name: &'a ObjectName,
+        offset: u64,
+        len: u64,
+    ) -> BoxFuture<'a, Result<Bytes>> {
+        self.inner.read_range(name, offset, len)
+    }
+
+    fn write<'a>(
+        &'a self,
+        name: &'a ObjectName,
+        content: Bytes,
+        condition: Precondition,
+    ) -> BoxFuture<'a, Result<ObjectMeta>> {
+        let place = self.place();
+        if self.is_away.load(Ordering::Relaxed) {
+            let detail = "a test".to_owned();
+            return async move { Err(StorageError::Offline { place, detail }) }.boxed();
+        }
+        if self.is_closed.load(Ordering::Relaxed) {
+            let (detail, remedy) = ("a test".to_owned(), "a role".to_owned());
+            let refused = StorageError::Forbidden {
+                place,
+                detail,
+                remedy,
+            };
+            return async move { Err(refused) }.boxed();
+        }
+        self.inner.write(name, content, condition)
+    }
+
+    fn delete<'a>(
+        &'a self,
+        name: &'a ObjectName,
+        condition: Precondition,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.inner.delete(name, condition)
+    }
+
+    fn link<'a>(&'a self, name: &'a ObjectName, lifetime: Duration) -> BoxFuture<'a, Result<Link>> {
+        self.inner.link(name, lifetime)
+    }
+}
+
 fn with(bucket: WorkerBucket) -> Setup {
     Setup {
         bucket: Some(bucket),
@@ -130,7 +217,7 @@ async fn a_session_comes_from_the_bucket_and_each_cell_goes_there_as_it_ends() {
             break;
         }
         assert!(std::time::Instant::now() < deadline, "{there:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     worker.script.release();
     worker.client.until_state("r1", "done").await;
@@ -242,7 +329,57 @@ async fn a_session_that_nobody_has_and_a_bucket_that_is_away_are_told_apart() {
     assert_eq!(answer.status, 503, "{}", answer.error());
     assert!(answer.error().contains("the session cannot be fetched"));
     assert_eq!(answer.header("retry-after"), "60");
-    // A session of its own needs no bucket; the run then fails to arrive, and says so.
+    assert!(worker.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_done_only_when_the_bucket_has_it() {
+    let Some(address) = emulator() else { return };
+    let bucket = Bucket::new(&address, "moody").await;
+    let place = Place::new();
+    let moody = Arc::new(Moody {
+        inner: Arc::clone(&bucket.store),
+        is_away: AtomicBool::new(false),
+        is_closed: AtomicBool::new(false),
+    });
+    let mut of_worker = bucket.of_worker(&place, None);
+    of_worker.store = Arc::<Moody>::clone(&moody);
+    let worker = Worker::with(&place, with(of_worker)).await;
+    // Away while the run ends: it is waited for, and said.
+    moody.is_away.store(true, Ordering::Relaxed);
+    worker.client.submit(&request("r1")).await;
+    let mut events = worker.client.events("r1", None).await;
+    loop {
+        let event = events.next().await.unwrap();
+        assert_ne!(event.name, "end", "{event:?}");
+        let text = event.data["text"].as_str().unwrap_or_default().to_owned();
+        if event.name == "warning" && text.contains("does not take the run yet") {
+            break;
+        }
+    }
+    assert_eq!(worker.script.fills().len(), 4);
+    moody.is_away.store(false, Ordering::Relaxed);
+    worker.client.until_state("r1", "done").await;
+    let there = bucket.generations("audit/r1/").await;
+    assert_eq!(cells(&there).len(), 4);
+    assert!(there.contains_key("REPORT.md"));
+    // Closed for good: the run has failed to arrive, and asked for again it arrives without a cell being made.
+    moody.is_closed.store(true, Ordering::Relaxed);
+    worker.client.submit(&request("r2")).await;
+    let status = worker.client.until_state("r2", "failed").await;
+    let error = status["error"].as_str().unwrap();
+    assert!(
+        error.contains("not in the bucket; ask for it again"),
+        "{error}"
+    );
+    assert!(error.contains("a role"), "{error}");
+    moody.is_closed.store(false, Ordering::Relaxed);
+    worker.client.submit(&request("r2")).await;
+    worker.client.until_state("r2", "done").await;
+    assert_eq!(worker.script.fills().len(), 8);
+    let there = bucket.generations("audit/r2/").await;
+    assert_eq!(cells(&there).len(), 4);
+    assert!(there.contains_key("REPORT.md"));
     assert!(worker.stop().await);
 }
 
@@ -278,7 +415,7 @@ async fn killed_with_its_folder_removed_the_program_goes_on_from_the_bucket() {
                 break there;
             }
             assert!(std::time::Instant::now() < deadline, "no cell arrives");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         // Dropped: killed at once.
     };

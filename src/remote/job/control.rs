@@ -4,9 +4,10 @@
 use super::launch::{Launch, run_id_arg};
 use super::plan::TASK_TIMEOUT_SECS;
 use super::wire::{Execution, Operation, State};
-use super::{CloudRun, JobError, JobPlace};
+use super::{CloudRun, JobError, JobPlace, Limits, api};
 use crate::model::ids::RunId;
 use crate::model::run::files;
+use crate::storage::gcs::{self, Environment, credentials};
 use crate::storage::store::{list_all, read_verified};
 use crate::storage::{ObjectName, Precondition, StorageConfig, StorageError, Store};
 use serde::{Deserialize, Serialize};
@@ -190,6 +191,33 @@ pub struct JobControl {
 }
 
 impl JobControl {
+    /// Connects to Cloud Run with the credentials that storage finds; nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`JobError::Auth`] without credentials.
+    pub async fn open(
+        place: JobPlace,
+        store: Arc<dyn Store>,
+        config: StorageConfig,
+    ) -> Result<Self, JobError> {
+        let endpoint = std::env::var(api::ENDPOINT_VARIABLE)
+            .ok()
+            .filter(|endpoint| !endpoint.is_empty())
+            .unwrap_or_else(|| api::ENDPOINT.to_owned());
+        let identity = credentials::find_for_cloud(
+            config.credentials.as_deref(),
+            &Environment::from_process(),
+            &gcs::Limits::default(),
+        )
+        .await?;
+        Ok(Self {
+            api: CloudRun::new(&endpoint, identity, Limits::default())?,
+            place,
+            store,
+            config,
+        })
+    }
+
     /// Starts the tasks of a run and remembers the execution in the bucket. `now` is UTC, RFC 3339.
     ///
     /// A run that is being made already is not started again. Where the answer to the start is lost, the

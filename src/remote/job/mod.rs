@@ -6,6 +6,7 @@
 //! | [`place`] | which job of which project |
 //! | [`price`] | what a second costs, with the figure's source and date |
 //! | [`plan`] | how many tasks, how long, how much |
+//! | [`prepare`] | a request becomes a plan to be shown and a launch to be started |
 //! | [`launch`] | what the tasks are told: a run's request as the words of a command line |
 //! | [`api`] | the calls of Cloud Run's REST API, with their retries |
 //! | [`wire`] | what those calls send and answer |
@@ -19,6 +20,7 @@ pub mod error;
 pub mod launch;
 pub mod place;
 pub mod plan;
+pub mod prepare;
 pub mod price;
 pub mod template;
 pub mod wire;
@@ -29,4 +31,5 @@ pub use error::JobError;
 pub use launch::Launch;
 pub use place::JobPlace;
 pub use plan::JobPlan;
+pub use prepare::{PrepareError, Prepared, Wanted, prepare};
 pub use price::Price;

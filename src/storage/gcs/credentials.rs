@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
 use google_cloud_auth::credentials::{
     Builder as DefaultBuilder, CacheableResource, Credentials, anonymous, external_account,
     impersonated, service_account, user_account,
@@ -21,8 +20,6 @@ pub const REMEDY: &str = "set FIREBASE_CREDENTIALS to a service account's JSON o
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 /// What Google's other services want; what an account may do there is decided by its roles.
 pub const CLOUD_SCOPE: &str = "https://www.googleapis.com/auth/cloud-platform";
-/// Where a service account's key is exchanged for a token, unless its file says otherwise.
-const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 
 /// Where Google's machines ask who they are.
 const METADATA_SERVER: ([u8; 4], u16) = ([169, 254, 169, 254], 80);
@@ -72,132 +69,6 @@ impl Identity {
 /// The client crate wants an `http::Extensions` and does not export the type.
 fn empty<T: Default>() -> T {
     T::default()
-}
-
-/// How a token that says who we are to one service can be had.
-#[derive(Debug, Clone)]
-pub enum IdTokenWay {
-    /// Google's metadata server gives it, on Google's own machines.
-    Metadata,
-    /// A service account's key signs a request for it.
-    Key(ServiceKey),
-    /// A service account that this login may act for.
-    Impersonated {
-        /// Who asks.
-        source: Identity,
-        /// The address that gives the token.
-        url: String,
-    },
-}
-
-/// A service account's own key.
-#[derive(Clone)]
-pub struct ServiceKey {
-    signer: Signer,
-    key_id: String,
-    /// The account.
-    pub email: String,
-    /// Where signed requests go.
-    pub token_uri: String,
-}
-
-impl std::fmt::Debug for ServiceKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ServiceKey")
-            .field("email", &self.email)
-            .finish_non_exhaustive()
-    }
-}
-
-impl ServiceKey {
-    /// Claims as a signed JSON Web Token (RS256).
-    ///
-    /// # Errors
-    /// [`StorageError::Auth`] if the key cannot sign.
-    pub async fn signed(&self, claims: &Value) -> Result<String> {
-        let header = serde_json::json!({"alg": "RS256", "kid": self.key_id, "typ": "JWT"});
-        let encode = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
-        let text = format!(
-            "{}.{}",
-            encode(header.to_string().as_bytes()),
-            encode(claims.to_string().as_bytes())
-        );
-        let signature = self
-            .signer
-            .sign(text.as_bytes())
-            .await
-            .map_err(|_unsaid| auth(&self.email, "its private key cannot sign"))?;
-        Ok(format!("{text}.{}", encode(&signature)))
-    }
-}
-
-/// How a token for one service can be had with the credentials that [`find`] finds.
-///
-/// # Errors
-/// [`StorageError::Auth`] if there are none, or they are of a kind that gives no such token; it says what to
-/// do.
-pub async fn id_token_way(
-    configured: Option<&Path>,
-    environment: &Environment,
-) -> Result<IdTokenWay> {
-    let explicit = match (
-        &environment.firebase_credentials,
-        configured,
-        environment.default_credentials.as_deref(),
-    ) {
-        (Some(value), _, _) => Some(from_variable(value)?),
-        (None, Some(path), _) | (None, None, Some(path)) => {
-            Some((read_json(path)?, path.display().to_string()))
-        }
-        (None, None, None) => None,
-    };
-    let Some((json, place)) = explicit else {
-        if environment.on_google {
-            return Ok(IdTokenWay::Metadata);
-        }
-        return Err(StorageError::Auth {
-            detail: "there are none".into(),
-            remedy: REMEDY.into(),
-        });
-    };
-    let text = |field: &str| json.get(field).and_then(Value::as_str);
-    match text("type").unwrap_or_default() {
-        "service_account" => {
-            let identity = own_identity(&json, &place).await?;
-            let Some((signer, _)) = identity.signer else {
-                return Err(auth(&place, "its private key cannot sign"));
-            };
-            let owned = |field: &str| text(field).unwrap_or_default().to_owned();
-            Ok(IdTokenWay::Key(ServiceKey {
-                signer,
-                key_id: owned("private_key_id"),
-                email: owned("client_email"),
-                token_uri: text("token_uri").unwrap_or(TOKEN_URI).to_owned(),
-            }))
-        }
-        "impersonated_service_account" => {
-            let url = text("service_account_impersonation_url").unwrap_or_default();
-            let url = url
-                .strip_suffix(":generateAccessToken")
-                .ok_or_else(|| auth(&place, "names no account to act for"))?;
-            let source = json
-                .get("source_credentials")
-                .ok_or_else(|| auth(&place, "has no \"source_credentials\""))?;
-            Ok(IdTokenWay::Impersonated {
-                source: from_json(source, &place, CLOUD_SCOPE).await?,
-                url: format!("{url}:generateIdToken"),
-            })
-        }
-        kind => Err(StorageError::Auth {
-            detail: format!(
-                "{place} is a login of the type {kind:?}, which gives no token for one service"
-            ),
-            remedy:
-                "act for a service account that may call it: gcloud auth application-default login \
-                     --impersonate-service-account=ACCOUNT; or set FIREBASE_CREDENTIALS to its JSON"
-                    .into(),
-        }),
-    }
 }
 
 /// The variables and files that decide, as found at the start; tests give their own.
@@ -370,7 +241,7 @@ async fn find_beside(
     })
 }
 
-fn from_variable(value: &str) -> Result<(Value, String)> {
+pub(super) fn from_variable(value: &str) -> Result<(Value, String)> {
     let place = "variable FIREBASE_CREDENTIALS";
     if value.trim_start().starts_with('{') {
         return Ok((parse_json(value.as_bytes(), place)?, place.to_owned()));
@@ -379,7 +250,7 @@ fn from_variable(value: &str) -> Result<(Value, String)> {
     Ok((read_json(path)?, path.display().to_string()))
 }
 
-fn read_json(path: &Path) -> Result<Value> {
+pub(super) fn read_json(path: &Path) -> Result<Value> {
     let place = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|e| auth(&place, &format!("cannot be read: {e}")))?;
     parse_json(&bytes, &place)
@@ -395,7 +266,7 @@ fn parse_json(bytes: &[u8], place: &str) -> Result<Value> {
     })
 }
 
-async fn from_json(json: &Value, place: &str, scope: &str) -> Result<Identity> {
+pub(super) async fn from_json(json: &Value, place: &str, scope: &str) -> Result<Identity> {
     let kind = json.get("type").and_then(Value::as_str).unwrap_or_default();
     let refused = |_| auth(place, &format!("the client refuses this {kind:?} file"));
     let scopes = [scope];
@@ -435,7 +306,7 @@ async fn from_json(json: &Value, place: &str, scope: &str) -> Result<Identity> {
 }
 
 /// A service account with its own key, tried by signing something: a key that is none fails only then.
-async fn own_identity(json: &Value, place: &str) -> Result<Identity> {
+pub(super) async fn own_identity(json: &Value, place: &str) -> Result<Identity> {
     for field in [
         "client_email",
         "private_key",
@@ -477,7 +348,7 @@ async fn metadata_server_answers(address: ([u8; 4], u16), limits: &Limits) -> bo
     matches!(tokio::time::timeout(wait, connect).await, Ok(Ok(_)))
 }
 
-fn auth(place: &str, detail: &str) -> StorageError {
+pub(super) fn auth(place: &str, detail: &str) -> StorageError {
     StorageError::Auth {
         detail: format!("{place} {detail}"),
         remedy: REMEDY.into(),

@@ -7,6 +7,7 @@
 
 pub mod credentials;
 mod errors;
+pub mod id_tokens;
 mod json;
 mod limits;
 mod read;
