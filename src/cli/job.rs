@@ -437,6 +437,9 @@ async fn stop(args: &CancelArgs) -> anyhow::Result<()> {
     let (control, run_id) = control_of(&args.bucket, &args.run_id).await?;
     let status = control.cancel(&run_id).await?;
     let mut out = std::io::stdout();
+    if !status.state.has_ended() {
+        writeln!(out, "asked to stop, which takes a while:")?;
+    }
     for line in status.lines() {
         writeln!(out, "{line}")?;
     }

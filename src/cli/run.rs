@@ -440,7 +440,7 @@ pub fn perform(
 /// something new.
 ///
 /// # Errors
-/// See [`audit::execute`].
+/// See [`audit::execute()`].
 pub fn run_part(
     owned: &audit::OwnedRun,
     part: &audit::Part,

@@ -7,7 +7,6 @@ use crate::audit::bucket_run::BucketRun;
 use crate::audit::report_file::{self, ReportLinks};
 use crate::audit::report_links;
 use crate::audit::run_folder::{self, Verification};
-use crate::storage::cache::Cache;
 use crate::storage::links;
 use crate::storage::push::{Push, PushOptions};
 use crate::storage::queue::UploadQueue;
@@ -25,7 +24,7 @@ pub struct Uploading {
     runtime: tokio::runtime::Runtime,
     store: Arc<dyn Store>,
     config: StorageConfig,
-    cache: Arc<Cache>,
+    args: BucketArgs,
     queue: UploadQueue,
     /// Tells the background that a cell has ended; the run's folder, once it is known.
     cells: Option<UnboundedSender<PathBuf>>,
@@ -60,7 +59,7 @@ impl Uploading {
         Ok(Self {
             runtime,
             store,
-            cache: args.cache(&config)?,
+            args: args.clone(),
             config,
             queue: UploadQueue::new(queue),
             cells: None,
@@ -125,7 +124,7 @@ impl Uploading {
         let run_id = bucket::run_id_of_folder(folder)?;
         Ok(BucketRun {
             store: Arc::clone(&self.store),
-            cache: Arc::clone(&self.cache),
+            cache: self.args.cache(&self.config)?,
             prefix: self.config.prefix_of_run(&run_id)?,
             folder: folder.to_owned(),
         })

@@ -282,6 +282,12 @@ async fn the_status_is_cloud_runs_and_the_buckets() {
     assert_eq!(status.state, State::Succeeded);
     assert!(status.cells.has_report);
 
+    // An old execution is forgotten by Cloud Run, and its run is not.
+    fake.forget();
+    let status = control.status(&run_id).await.unwrap();
+    assert_eq!(status.state, State::Forgotten);
+    assert_eq!((status.cells.done, status.cells.has_report), (2, true));
+
     let error = control
         .status(&RunId::new("none").unwrap())
         .await
@@ -320,6 +326,13 @@ async fn a_cancel_is_asked_for_once_and_waited_for() {
     let before = fake.lines().len();
     control.cancel(&run_id).await.unwrap();
     assert_eq!(fake.lines()[before..], [format!("GET {execution}")]);
+    // One that takes longer than is waited for has been asked all the same.
+    control.start(&launch("r2"), NOW).await.unwrap();
+    fake.cancel_slowly(1_000_000);
+    let mut hasty = control.clone();
+    hasty.api.limits.operation = std::time::Duration::from_millis(100);
+    let status = hasty.cancel(&launch("r2").run_id).await.unwrap();
+    assert_eq!(status.state, State::Pending);
 }
 
 #[tokio::test]

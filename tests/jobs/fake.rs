@@ -95,6 +95,11 @@ impl Fake {
         self.seen().into_iter().map(|seen| seen.line).collect()
     }
 
+    /// Deletes all executions, as Cloud Run does with old ones.
+    pub fn forget(&self) {
+        self.inner.lock().unwrap().executions.clear();
+    }
+
     pub fn executions(&self) -> Vec<Value> {
         self.inner.lock().unwrap().executions.clone()
     }

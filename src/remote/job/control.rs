@@ -360,12 +360,21 @@ impl JobControl {
     /// [`JobError`].
     pub async fn status(&self, run_id: &RunId) -> Result<JobStatus, JobError> {
         let record = self.record(run_id).await?;
-        let (execution, cells) = futures::try_join!(
+        let (execution, cells) = futures::join!(
             self.api.execution(&record.execution),
             self.cells(&record.run_id)
-        )?;
+        );
+        let (execution, state) = match execution {
+            Ok(execution) => {
+                let state = execution.state();
+                (execution, state)
+            }
+            Err(JobError::NotFound { .. }) => (Execution::default(), State::Forgotten),
+            Err(error) => return Err(error),
+        };
+        let cells = cells?;
         Ok(JobStatus {
-            state: execution.state(),
+            state,
             running: execution.running_count,
             succeeded: execution.succeeded_count,
             failed: execution.failed_count,
@@ -408,7 +417,8 @@ impl JobControl {
         Ok(seen)
     }
 
-    /// Asks the execution of a run to stop, and waits until it has. Cells that are in the bucket stay.
+    /// Asks the execution of a run to stop, and waits until it has, for at most [`Limits::operation`]; the status
+    /// says whether it has. Cells that are in the bucket stay.
     ///
     /// # Errors
     /// [`JobError`].
@@ -418,7 +428,10 @@ impl JobControl {
             return Ok(status);
         }
         let operation = self.api.cancel(&status.record.execution).await?;
-        self.api.follow(operation, |_| false).await?;
-        self.status(run_id).await
+        match self.api.follow(operation, |_| false).await {
+            // It was asked, and takes its time.
+            Ok(_) | Err(JobError::Transient { .. }) => self.status(run_id).await,
+            Err(error) => Err(error),
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! | [`place`] | which job of which project |
 //! | [`price`] | what a second costs, with the figure's source and date |
 //! | [`plan`] | how many tasks, how long, how much |
-//! | [`prepare`] | a request becomes a plan to be shown and a launch to be started |
+//! | [`mod@prepare`] | a request becomes a plan to be shown and a launch to be started |
 //! | [`launch`] | what the tasks are told: a run's request as the words of a command line |
 //! | [`api`] | the calls of Cloud Run's REST API, with their retries |
 //! | [`wire`] | what those calls send and answer |

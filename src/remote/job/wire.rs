@@ -165,12 +165,14 @@ pub enum State {
     Failed,
     /// Someone cancelled it.
     Cancelled,
+    /// Cloud Run has forgotten it: old executions are deleted.
+    Forgotten,
 }
 
 impl State {
     /// Whether nothing more happens.
     pub fn has_ended(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+        !matches!(self, Self::Pending | Self::Running)
     }
 
     /// As it is shown.
@@ -181,6 +183,7 @@ impl State {
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
+            Self::Forgotten => "no longer known to Cloud Run",
         }
     }
 }
