@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use fill_audit::audit::CONTACT_SHEET;
+use fill_audit::audit::bucket_run::{BucketRun, Finished};
 use fill_audit::audit::run_folder::{self, Verification};
+use fill_audit::storage::cache::Cache;
 use fill_audit::storage::store::{list_all, read_verified};
 use fill_audit::storage::{Precondition, Store};
+use tokio_util::sync::CancellationToken;
 
-use super::support::{emulator, ensure_same, fixture, name, new_bucket, open, tree};
+use super::support::{emulator, ensure_same, fixture, name, new_bucket, open, open_with_key, tree};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const MATRIX: &str = "--quant Q4_0,Q5_K_S,Q8_0 --guidance 2,10,30 --crop 64 --margin 0.25 --despeck 2 \
@@ -218,7 +222,9 @@ async fn tasks_of_a_job_that_all_end_at_once_write_one_report() -> Result<()> {
         let machine = Machine::new(scratch.path(), &index.to_string(), &address, &bucket);
         let args = format!("--session {session} --run-id job --steps 1");
         let mut command = machine.command(&args);
+        // With a key of their own their reports differ: each has links that it signed itself.
         command
+            .env("FIREBASE_CREDENTIALS", fixture("signing/key.json"))
             .env("CLOUD_RUN_TASK_INDEX", index.to_string())
             .env("CLOUD_RUN_TASK_COUNT", "4");
         tasks.push(command.stdout(Stdio::piped()).spawn()?);
@@ -236,6 +242,55 @@ async fn tasks_of_a_job_that_all_end_at_once_write_one_report() -> Result<()> {
     assert_eq!(cells(&generations).len(), 9);
     let report = String::from_utf8(files.get("REPORT.md").cloned().unwrap_or_default())?;
     ensure!(report.contains("9 of 9 done"), "{report}");
+    assert_eq!(report.matches("X-Goog-Signature=").count(), 9);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_that_believe_to_be_last_one_writes_the_report() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let bucket = bucket_with_session(&address, "last").await?;
+    let scratch = tempfile::tempdir()?;
+    let machine = Machine::new(scratch.path(), "a", &address, &bucket);
+    ended(machine.shard("r", "1/1", 1)?)?;
+    let report = name("audit/r/REPORT.md")?;
+    // With a key: each report has links of its own, so that no two are equal.
+    let store: Arc<dyn Store> = Arc::new(open_with_key(&address, &bucket).await?);
+    let never = CancellationToken::new();
+    for round in 0..4 {
+        store.delete(&report, Precondition::None).await?;
+        if round == 3 {
+            // One that was written before the last cell was there, as by a task that was killed then.
+            let old = "# Baseline Audit Report\n\n8 of 9 done\n".to_owned();
+            store
+                .write(&report, old.into(), Precondition::Absent)
+                .await?;
+        }
+        let mut running = tokio::task::JoinSet::new();
+        for number in 0..4 {
+            let root = scratch.path().join(format!("{round}-{number}"));
+            let place = BucketRun {
+                store: Arc::clone(&store),
+                cache: Arc::new(Cache::open(root.join("cache"), 1_000_000_000)?),
+                prefix: "audit/r/".to_owned(),
+                folder: root.join("r"),
+            };
+            let never = never.clone();
+            running.spawn(async move { place.finish(&never).await });
+        }
+        let mut ends = Vec::new();
+        while let Some(end) = running.join_next().await {
+            ends.push(end??);
+        }
+        let count = |wanted| ends.iter().filter(|end| **end == wanted).count();
+        assert_eq!(count(Finished::WroteReport), 1, "{round}: {ends:?}");
+        assert_eq!(count(Finished::HadReport), 3, "{round}: {ends:?}");
+        let meta = store.stat(&report).await?;
+        let text = String::from_utf8(read_verified(&*store, &meta).await?)?;
+        ensure!(text.contains("9 of 9 done"), "{round}: {text}");
+    }
     Ok(())
 }
 
