@@ -480,7 +480,11 @@ impl Shared {
                 |result| outcome(&result),
             );
             self.end(run_id, outcome);
-            self.remember(run_id);
+            // A run that only this worker's end has stopped is remembered already, and there is no time to lose.
+            let has_ended = |run: &KnownRun| run.record.state.has_ended();
+            if lock(&self.inner).runs.get(run_id).is_some_and(has_ended) {
+                self.remember(run_id);
+            }
         }
     }
 

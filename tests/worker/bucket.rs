@@ -263,9 +263,9 @@ async fn a_worker_whose_disk_is_gone_goes_on_by_itself_and_repeats_no_cell() {
     }
     assert_eq!(cells(&after).len(), 4);
     assert!(after.contains_key("REPORT.md"));
+    assert!(worker.stop().await);
     // What has ended is not remembered.
     assert_eq!(bucket.generations("audit/.worker/").await.len(), 0);
-    assert!(worker.stop().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
