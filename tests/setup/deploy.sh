@@ -17,7 +17,7 @@ fi
 bash -n "$files/deploy.sh"
 
 "$tools/deploy/bin/python" - "$files" <<'PYTHON'
-import pathlib, re, sys, yaml
+import pathlib, re, sys, tomllib, yaml
 
 files = pathlib.Path(sys.argv[1])
 read = lambda name: (files / name).read_text()
@@ -50,12 +50,21 @@ for version in re.findall(r"^FROM nvidia/cuda:(\d+)\.(\d+)", read("Dockerfile"),
     if tuple(map(int, version)) > (12, 2):
         wrong.append(f"the toolkit {'.'.join(version)} is newer than the L4's driver, 12.2")
 expect("CUDA images", len(re.findall(r"^FROM nvidia/cuda:", read("Dockerfile"), re.M)), 2)
-# What is copied is there and is not kept from the build.
+# What is copied is there and is not kept from the build, and what the manifest names is copied.
 ignore = read("Dockerfile.dockerignore").split()
-for line in re.findall(r"^COPY (?!--from)(.+) \S+$", read("Dockerfile"), re.M):
-    for path in line.split():
-        if not pathlib.Path(path).exists() or f"!{path}" not in ignore:
-            wrong.append(f"the Dockerfile copies {path}, which is not there or ignored")
+copied = [path for line in re.findall(r"^COPY (?!--from)(.+) \S+$", read("Dockerfile"), re.M) for path in line.split()]
+for path in copied:
+    if not pathlib.Path(path).exists() or f"!{path}" not in ignore:
+        wrong.append(f"the Dockerfile copies {path}, which is not there or ignored")
+manifest = tomllib.loads(pathlib.Path("Cargo.toml").read_text())
+named = list(manifest.get("workspace", {}).get("members", []))
+for kind in ("dependencies", "build-dependencies"):
+    named += [one["path"] for one in manifest.get(kind, {}).values() if isinstance(one, dict) and "path" in one]
+for kind in ("bin", "bench", "test", "example"):
+    named += [one["path"] for one in manifest.get(kind, []) if "path" in one]
+for path in named:
+    if not any(path == there or path.startswith(f"{there}/") for there in copied):
+        wrong.append(f"Cargo.toml names {path}, which the Dockerfile does not copy")
 known = {"PROJECT", "REGION", "JOB", "SERVICE", "BUCKET", "MODELS_BUCKET", "IMAGE", "ACCOUNT"}
 for name in ("job.yaml", "service.yaml", "deploy.sh"):
     for found in set(re.findall(r"\$\{(\w+)\}", read(name))) - known:
