@@ -9,10 +9,16 @@ mod api;
 mod bucket;
 #[path = "worker/cancel.rs"]
 mod cancel;
+#[path = "worker/client.rs"]
+mod client;
+#[path = "worker/following.rs"]
+mod following;
 #[path = "worker/limits.rs"]
 mod limits;
 #[path = "worker/process.rs"]
 mod process;
+#[path = "worker/proxy.rs"]
+mod proxy;
 #[path = "worker/queue.rs"]
 mod queue;
 #[path = "worker/restart.rs"]

@@ -59,17 +59,7 @@ impl Token {
     /// # Errors
     /// [`RemoteError::Token`] if it cannot be read, others may read it, or it is no token.
     pub fn from_file(path: &Path) -> Result<Self, RemoteError> {
-        let shown = path.display().to_string();
-        let unreadable = |error: std::io::Error| {
-            RemoteError::Token(format!("the token cannot be read ({error}): {shown}"))
-        };
-        let file = std::fs::File::open(path).map_err(unreadable)?;
-        let metadata = file.metadata().map_err(unreadable)?;
-        check_mode(&metadata, &shown)?;
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut std::io::Read::take(file, 64 << 10), &mut text)
-            .map_err(unreadable)?;
-        Self::new(&text, &shown)
+        Self::new(&read_private(path)?, &path.display().to_string())
     }
 
     /// Whether a request carries this token. The time that it takes says nothing of the token: hashes of
@@ -84,6 +74,24 @@ impl Token {
         let given: [u8; 32] = Sha256::digest(given).into();
         given.ct_eq(&self.sha256).into()
     }
+}
+
+/// Reads the text of a file that nobody else may read.
+///
+/// # Errors
+/// [`RemoteError::Token`] if it cannot be read, or others may read it.
+pub fn read_private(path: &Path) -> Result<String, RemoteError> {
+    let shown = path.display().to_string();
+    let unreadable = |error: std::io::Error| {
+        RemoteError::Token(format!("the token cannot be read ({error}): {shown}"))
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    check_mode(&metadata, &shown)?;
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut std::io::Read::take(file, 64 << 10), &mut text)
+        .map_err(unreadable)?;
+    Ok(text)
 }
 
 #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! The same audits elsewhere: the HTTP worker, asked and watched over the network, and Cloud Run jobs.
+//! The same audits elsewhere: the HTTP worker and its client, and Cloud Run jobs.
 //!
 //! | file | job |
 //! |---|---|
@@ -17,14 +17,18 @@
 //! | `respond` | an answer in JSON |
 //! | [`routes`] | which address answers what |
 //! | `pictures` | a finished cell's picture, by the cell's name |
+//! | `files` | all of a run's files, for a machine that wants the same run |
 //! | [`server`] | connections, their limits, and the way out |
+//! | [`client`] | the other side: asks a worker, follows its run, keeps a copy of it |
 //!
 //! Nothing from outside becomes a path: ids and cell names are parsed into types of `model` and looked
 //! up. Runs execute on a thread of their own, never on the network's.
 
 pub mod auth;
 pub mod bucket;
+pub mod client;
 pub mod events;
+mod files;
 pub mod id_token;
 pub mod job;
 mod known;

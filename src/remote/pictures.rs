@@ -81,6 +81,7 @@ pub(super) fn open(folder: &Path, file: &str) -> Result<Picture, Refusal> {
     })
 }
 
-fn internal(error: impl std::fmt::Display) -> Refusal {
-    Refusal::Internal(format!("the cell cannot be read: {error}"))
+/// The run's folder is not as it should be.
+pub(super) fn internal(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Internal(format!("the run's files cannot be read: {error}"))
 }

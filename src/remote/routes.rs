@@ -3,13 +3,14 @@
 
 use super::auth::{self, Token};
 use super::events::{EventId, EventLog, Next};
-use super::pictures;
+use super::files as run_files;
+use super::pictures::{self, Picture};
 use super::queue::Queue;
 use super::refusal::Refusal;
 use super::respond::Json;
 use super::server::Limits;
 use super::wire::{
-    self, Accepted, CellAnswer, GpuAnswer, Health, RunAnswer, RunEvent, Status, urls,
+    self, Accepted, CellAnswer, GpuAnswer, Health, RunAnswer, RunEvent, RunFiles, Status, urls,
 };
 use crate::audit::run_folder::{self, Verification};
 use crate::model::ids::RunId;
@@ -63,6 +64,8 @@ fn table() -> Vec<(&'static str, MethodRouter<Arc<Worker>>)> {
         ("/audit/{run_id}/events", get(events)),
         ("/audit/{run_id}/REPORT.md", get(report)),
         ("/audit/{run_id}/cells/{file}", get(picture)),
+        ("/audit/{run_id}/files", get(run_files_list)),
+        ("/audit/{run_id}/files/{file}", get(run_file)),
     ]
 }
 
@@ -308,7 +311,40 @@ async fn picture(
     let folder = worker.queue.folder(&run_id);
     let folder = folder.ok_or_else(|| Refusal::no_run(&run_id))?;
     let picture = blocking(move || pictures::open(&folder, &file)).await?;
-    let tag = format!("\"{}\"", picture.sha256);
+    sent(picture, "image/png", &headers)
+}
+
+async fn run_files_list(State(worker): Shared, path: RunPath) -> Result<Json<RunFiles>, Refusal> {
+    let run_id = run_id(&parameter(path)?)?;
+    let no_run = || Refusal::no_run(&run_id);
+    // Before the list: what ended before it was asked for is in it.
+    let status = worker.queue.status(&run_id).ok_or_else(no_run)?;
+    let folder = worker.queue.folder(&run_id).ok_or_else(no_run)?;
+    let files = blocking(move || run_files::list(&folder)).await?;
+    Ok(Json(RunFiles {
+        run_id,
+        state: status.state,
+        files,
+    }))
+}
+
+async fn run_file(
+    State(worker): Shared,
+    path: Result<Path<(String, String)>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let (run, file) = parameter(path)?;
+    let run_id = run_id(&run)?;
+    let folder = worker.queue.folder(&run_id);
+    let folder = folder.ok_or_else(|| Refusal::no_run(&run_id))?;
+    let kind = run_files::content_type(&file);
+    let opened = blocking(move || run_files::open(&folder, &file)).await?;
+    sent(opened, kind, &headers)
+}
+
+/// A file with its hash as its tag; nothing of it if the client has it.
+fn sent(opened: Picture, kind: &'static str, headers: &HeaderMap) -> Result<Response, Refusal> {
+    let tag = format!("\"{}\"", opened.sha256);
     let response = Response::builder()
         .header(header::ETAG, &tag)
         // Asked about each time: a cell that failed can be made again.
@@ -320,10 +356,10 @@ async fn picture(
             .status(StatusCode::NOT_MODIFIED)
             .body(Body::empty())
     } else {
-        let stream = ReaderStream::new(tokio::fs::File::from_std(picture.file));
+        let stream = ReaderStream::new(tokio::fs::File::from_std(opened.file));
         response
-            .header(header::CONTENT_TYPE, "image/png")
-            .header(header::CONTENT_LENGTH, picture.size_bytes)
+            .header(header::CONTENT_TYPE, kind)
+            .header(header::CONTENT_LENGTH, opened.size_bytes)
             .body(Body::from_stream(stream))
     };
     response.map_err(|error| Refusal::Internal(error.to_string()))

@@ -283,6 +283,28 @@ pub struct CellAnswer {
     pub fill_url: Option<String>,
 }
 
+/// `GET /audit/{run_id}/files`: what another machine needs to have the same run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFiles {
+    /// The run's name.
+    pub run_id: RunId,
+    /// How far it was before the files were listed.
+    pub state: RunState,
+    /// Every file that is whole, each after those that it speaks of.
+    pub files: Vec<RunFile>,
+}
+
+/// A file of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFile {
+    /// Its name in the run's folder.
+    pub name: String,
+    /// Its length in bytes.
+    pub size_bytes: u64,
+    /// 64 hexadecimal digits.
+    pub sha256: String,
+}
+
 /// `GET /gpu`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GpuAnswer {
@@ -456,6 +478,16 @@ pub mod urls {
     /// Its report.
     pub fn report(run_id: &RunId) -> String {
         format!("/audit/{run_id}/REPORT.md")
+    }
+
+    /// The list of its files.
+    pub fn files(run_id: &RunId) -> String {
+        format!("/audit/{run_id}/files")
+    }
+
+    /// One of its files, by name.
+    pub fn file(run_id: &RunId, name: &str) -> String {
+        format!("/audit/{run_id}/files/{name}")
     }
 
     /// One of a cell's pictures, by its file's name.

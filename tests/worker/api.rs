@@ -1,6 +1,6 @@
 //! The whole audit over HTTP, and what each address answers on the way.
 
-use crate::support::{CELLS, Place, Worker, request};
+use crate::support::{CELLS, Place, Stage, Worker, request};
 use fill_audit::audit::run_folder::{self, Verification};
 use fill_audit::report::json::ShownRun;
 use reqwest::Method;
@@ -155,4 +155,60 @@ async fn a_cell_that_is_not_there_has_no_picture() {
         "{}",
         answer.error()
     );
+}
+
+#[tokio::test]
+async fn another_machine_can_have_every_file_of_a_run_and_nothing_else() {
+    let place = Place::new();
+    let worker = Worker::start(&place).await;
+    let client = &worker.client;
+    worker.script.hold(Stage::Load("Q4_0"));
+    client.submit(&request("r1")).await;
+    client.submit(&request("r2")).await;
+    client.until_state("r1", "running").await;
+    let waiting = client.get("/audit/r2/files").await;
+    assert_eq!(waiting.json["files"], json!([]), "it has not begun");
+    worker.script.release();
+    client.until_state("r2", "done").await;
+
+    let listed = client.get("/audit/r1/files").await.json;
+    assert_eq!(listed["state"], "done");
+    let mut names = Vec::new();
+    for file in listed["files"].as_array().unwrap() {
+        let name = file["name"].as_str().unwrap().to_owned();
+        let answer = client.get(&format!("/audit/r1/files/{name}")).await;
+        assert_eq!(answer.status, 200, "{name}");
+        let on_disk = std::fs::read(place.path("runs/r1").join(&name)).unwrap();
+        assert!(answer.bytes == on_disk, "{name}");
+        assert_eq!(file["size_bytes"], on_disk.len());
+        let sha256 = fill_audit::audit::hash::sha256(&on_disk);
+        assert_eq!(file["sha256"], sha256, "{name}");
+        assert_eq!(answer.header("etag"), format!("\"{sha256}\""));
+        names.push(name);
+    }
+    let on_disk: Vec<String> = place.files("r1", "").into_keys().collect();
+    let mut sorted = names.clone();
+    sorted.sort();
+    assert_eq!(sorted, on_disk, "all of it");
+    let at = |name: &str| names.iter().position(|one| one == name).unwrap();
+    assert!(at("run.ron") < at("Q4_0_gs2.fill.png"));
+    assert!(
+        at("Q4_0_gs2.png") < at("Q4_0_gs2.ron"),
+        "a document comes last"
+    );
+
+    std::fs::write(place.path("runs/r1/review-ada.ron"), "private").unwrap();
+    for name in [
+        ".lock",
+        "review-ada.ron",
+        "plan-1.ron",
+        "Q8_0_gs3.ron",
+        "nothing",
+        "..%2Fr2%2Frun.ron",
+        "..%2F.worker%2Fr1.json",
+    ] {
+        let answer = client.get(&format!("/audit/r1/files/{name}")).await;
+        assert_eq!(answer.status, 404, "{name}");
+        assert!(answer.error().contains("no file of that name"), "{name}");
+    }
 }

@@ -1,9 +1,14 @@
 //! The real binary with a tiny model: started, asked, killed, stopped politely, started again.
 
+use crate::following::{Follower, cells_of, copies, has_waited};
+use crate::proxy::{HARMLESS, Proxy};
 use crate::support::{Client, LIMIT, Place, TOKEN, recipe};
+use fill_audit::audit::run_folder::{self, Verification};
+use fill_audit::model::run::Run;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -71,6 +76,11 @@ impl Process {
         }
     }
 
+    fn address(&self) -> SocketAddr {
+        let address = self.client.base.strip_prefix("http://").unwrap();
+        address.parse().unwrap()
+    }
+
     /// Asks it to stop; its exit code and what it said last.
     fn terminate(mut self) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
@@ -114,6 +124,23 @@ fn pictures(place: &Place, run_id: &str) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
+/// The same run by the command line, as `typed`.
+fn typed(place: &Place) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fill-audit"));
+    let output = command
+        .current_dir(place.dir.path())
+        .args(
+            "run --session sessions/u1/s1 --run-id typed --quant Q4_0,Q8_0 --guidance 2,10,30 \
+             --steps 2 --crop 64 --margin 0.25 --despeck 2 --close 0 --open 0 --dilate 2 --feather 1"
+                .split_whitespace(),
+        )
+        .env("XDG_CACHE_HOME", place.path("cache"))
+        .env("FILL_AUDIT_MODELS", models())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
 #[tokio::test]
 async fn the_whole_audit_through_the_program_is_the_command_lines() {
     let place = Place::new();
@@ -139,19 +166,7 @@ async fn the_whole_audit_through_the_program_is_the_command_lines() {
         assert_eq!(picture.header("content-type"), "image/png");
     }
 
-    let mut command = Command::new(env!("CARGO_BIN_EXE_fill-audit"));
-    let output = command
-        .current_dir(place.dir.path())
-        .args(
-            "run --session sessions/u1/s1 --run-id typed --quant Q4_0,Q8_0 --guidance 2,10,30 \
-             --steps 2 --crop 64 --margin 0.25 --despeck 2 --close 0 --open 0 --dilate 2 --feather 1"
-                .split_whitespace(),
-        )
-        .env("XDG_CACHE_HOME", place.path("cache"))
-        .env("FILL_AUDIT_MODELS", models())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
+    typed(&place);
     let (served, typed) = (pictures(&place, "served"), pictures(&place, "typed"));
     assert_eq!(served.len(), 6 * 2 + 4);
     assert!(served == typed, "the same pictures, bit for bit");
@@ -165,11 +180,6 @@ async fn killed_in_the_middle_and_started_again_it_repeats_no_finished_cell() {
     let place = Place::new();
     let mut before = BTreeMap::new();
     let mut kills = 0;
-    let longer = |run_id: &str| {
-        let mut request = request(run_id);
-        request["matrix"]["steps"] = json!([12]);
-        request
-    };
     {
         let worker = Process::start(&place);
         worker.client.submit(&longer("whole")).await;
@@ -313,4 +323,66 @@ fn weights_that_are_missing_are_said_at_the_start() {
     let args = ["--listen", "127.0.0.1:0", "--models", &nowhere];
     let error = fails(program(&place, &args));
     assert!(error.contains("nowhere"), "{error}");
+}
+
+/// The whole run of this file, with more steps, so that there is time to be killed in.
+fn longer(run_id: &str) -> Value {
+    let mut request = request(run_id);
+    request["matrix"]["steps"] = json!([12]);
+    request
+}
+
+/// The copy's pictures are those of a run on the worker.
+fn assert_copied(place: &Place, run_id: &str, whole: &str) {
+    let theirs = pictures(place, whole);
+    assert_eq!(theirs.len(), 6 * 2 + 4);
+    for (name, bytes) in theirs {
+        let ours = std::fs::read(copies(place).join(run_id).join(&name));
+        assert!(ours.is_ok_and(|ours| ours == bytes), "{name} is another");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_is_killed_in_mid_run_is_followed_on_by_its_client() {
+    let place = Place::new();
+    let worker = Process::start(&place);
+    worker.client.submit(&longer("whole")).await;
+    worker.client.until_state("whole", "done").await;
+    let proxy = Proxy::start(worker.address(), HARMLESS).await;
+    let follower = Follower::start(&place, proxy.address, &longer("followed"));
+    follower
+        .until("a cell", |events| !cells_of(events).is_empty())
+        .await;
+    // As by a power failure.
+    drop(worker);
+    follower.until("waiting", has_waited).await;
+    let before = documents(&place, "followed");
+    let worker = Process::start(&place);
+    proxy.aim(worker.address());
+    let events = follower.done().await;
+    let cells = cells_of(&events);
+    let once: BTreeSet<&String> = cells.iter().collect();
+    assert_eq!((cells.len(), once.len()), (6, 6), "{cells:?}");
+    let after = documents(&place, "followed");
+    for (name, document) in &before {
+        assert!(after.get(name) == Some(document), "{name} was made again");
+    }
+    assert_copied(&place, "followed", "whole");
+}
+
+#[tokio::test]
+async fn the_whole_audit_by_way_of_a_client_is_the_command_lines() {
+    let place = Place::new();
+    let worker = Process::start(&place);
+    Follower::start(&place, worker.address(), &request("r1"))
+        .done()
+        .await;
+    typed(&place);
+    assert_copied(&place, "r1", "typed");
+    let opened = |folder: &Path| run_folder::open(folder, Verification::Full).unwrap();
+    let copy = opened(&copies(&place).join("r1"));
+    let typed = opened(&place.path("runs/typed"));
+    let cells = |run: &Run| run.cells.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(cells(&copy), cells(&typed));
+    assert_eq!((copy.done_count(), copy.warnings), (6, typed.warnings));
 }

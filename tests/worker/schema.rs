@@ -291,10 +291,20 @@ async fn every_answer_and_every_event_is_as_described() {
     let pictures = "/audit/{run_id}/cells/{file}";
     ask(&mut checker, "GET", pictures, "Q4_0_gs2.png").await;
     ask(&mut checker, "GET", pictures, "Q4_0_gs2.fill.png").await;
-    let url = "/audit/r1/cells/Q4_0_gs2.png";
-    let tag = client.get(url).await.header("etag").to_owned();
-    let known = client.ask(Method::GET, url).header("If-None-Match", tag);
-    checker.check("GET", pictures, &client.send(known).await);
+    let files = "/audit/{run_id}/files";
+    ask(&mut checker, "GET", files, "").await;
+    let file = "/audit/{run_id}/files/{file}";
+    for name in ["run.ron", "Q4_0_gs2.ron", "Q4_0_gs2.png", "REPORT.md"] {
+        ask(&mut checker, "GET", file, name).await;
+    }
+    for path in [pictures, file] {
+        let url = path
+            .replace("{run_id}", "r1")
+            .replace("{file}", "Q4_0_gs2.png");
+        let tag = client.get(&url).await.header("etag").to_owned();
+        let known = client.ask(Method::GET, &url).header("If-None-Match", tag);
+        checker.check("GET", path, &client.send(known).await);
+    }
 
     let first = snapshot.id.split_once('-').unwrap().0;
     let events = client.events("r1", Some(&format!("{first}-0"))).await;
