@@ -23,6 +23,7 @@ mod window {
     mod mask_lab;
     mod mask_lab_run;
     mod named_session;
+    mod remote;
     mod run_masks;
     mod run_page;
     pub mod seeing;

@@ -3,10 +3,12 @@
 use super::bucket::{BucketThread, StorageServices};
 use super::dialogs::{FileDialogs, SystemDialogs};
 use super::estimating;
+use super::executor::Executor;
 use super::figures_thread::FiguresThread;
 use super::journal_thread::JournalThread;
 use super::lab_effects::{self, LabThread};
 use super::named_session;
+use super::remote::{RemoteRunner, RemoteServices};
 use super::runner::{EngineFactory, RunJob, Runner};
 use crate::audit::run_folder::{self, Verification};
 use crate::audit::{ExtendRequest, approval, hash};
@@ -14,6 +16,7 @@ use crate::model::cell::CellKey;
 use crate::model::run::{CellState, Run};
 use crate::state::lab::rerun::ExtendRun;
 use crate::state::lab::{LabEffect, LabEvent};
+use crate::state::remote::{Place, RemoteEffect};
 use crate::state::seeing::{SeeEffect, SeeEvent};
 use crate::state::settings::Settings;
 use crate::state::{Effect, Event, FolderFor};
@@ -41,6 +44,8 @@ pub struct Services {
     pub engines: Arc<EngineFactory>,
     /// Settings, bucket, cache and queue of storage.
     pub storage: StorageServices,
+    /// Tokens of workers, and how long things may take there.
+    pub remote: RemoteServices,
 }
 
 impl Default for Services {
@@ -54,6 +59,7 @@ impl Default for Services {
             reviewer: None,
             engines: Arc::new(super::runner::pipeline_engine),
             storage: StorageServices::default(),
+            remote: RemoteServices::default(),
         }
     }
 }
@@ -87,6 +93,9 @@ pub struct Performer {
     outbox: Outbox,
     journal: JournalThread,
     runner: Runner,
+    remote: RemoteRunner,
+    /// Whether the run under way is made elsewhere.
+    is_elsewhere: bool,
     lab: LabThread,
     figures: FiguresThread,
     bucket: BucketThread,
@@ -122,6 +131,7 @@ impl Performer {
         let outbox = Outbox { sender, wake };
         let journal = JournalThread::start(outbox.clone());
         let runner = Runner::start(outbox.clone(), Arc::clone(&services.engines));
+        let remote = RemoteRunner::new(services.remote.clone(), outbox.clone());
         let lab = LabThread::default();
         let figures = FiguresThread::default();
         let bucket = BucketThread::new(services.storage.clone());
@@ -131,6 +141,8 @@ impl Performer {
                 outbox,
                 journal,
                 runner,
+                remote,
+                is_elsewhere: false,
                 lab,
                 figures,
                 bucket,
@@ -204,6 +216,11 @@ impl Performer {
                 });
             }),
             Effect::Bucket(effect) => self.bucket.send(effect, &outbox),
+            Effect::Remote(effect) => {
+                self.is_elsewhere |=
+                    matches!(effect, RemoteEffect::PickUp(_) | RemoteEffect::Resume(_));
+                self.remote.perform(effect);
+            }
             Effect::ChooseFolder(purpose) => {
                 let dialogs = Arc::clone(&self.services.dialogs);
                 spawn(&outbox.clone(), "ask for a folder", move || {
@@ -228,9 +245,12 @@ impl Performer {
                 let estimate = estimating::estimate(&request);
                 outbox.send(Event::Estimated { request, estimate });
             }),
-            Effect::StartRun(request) => self.submit(RunJob::Start(request)),
+            Effect::StartRun(request) => {
+                let is_elsewhere = request.place != Place::ThisMachine;
+                self.submit(RunJob::Start(request), is_elsewhere);
+            }
             Effect::ResumeRun { dir, models_dir } => {
-                self.submit(RunJob::Resume { dir, models_dir });
+                self.submit(RunJob::Resume { dir, models_dir }, false);
             }
             Effect::ExtendRun(extension) => {
                 let ExtendRun {
@@ -246,12 +266,13 @@ impl Performer {
                     recipe,
                     prompts,
                 });
-                self.submit(RunJob::Extend {
+                let job = RunJob::Extend {
                     dir,
                     models_dir,
                     request,
                     gates_override,
-                });
+                };
+                self.submit(job, false);
             }
             Effect::Lab(LabEffect::ChooseMask) => {
                 let dialogs = Arc::clone(&self.services.dialogs);
@@ -277,7 +298,7 @@ impl Performer {
                     }));
                 });
             }
-            Effect::CancelRun => self.runner.cancel(),
+            Effect::CancelRun => self.executor().cancel(),
             Effect::AppendEvents { dir, events } => {
                 let count = events.len();
                 if !self.journal.append(dir.clone(), events.clone()) {
@@ -340,11 +361,19 @@ impl Performer {
         }
     }
 
-    fn submit(&self, job: RunJob) {
-        if !self.runner.submit(job) {
-            self.outbox.send(Event::Problem(
-                "a run is under way and another one waits; let it end first".to_owned(),
-            ));
+    /// What makes the run under way, or made the last one.
+    fn executor(&mut self) -> &mut dyn Executor {
+        if self.is_elsewhere {
+            &mut self.remote
+        } else {
+            &mut self.runner
+        }
+    }
+
+    fn submit(&mut self, job: RunJob, is_elsewhere: bool) {
+        self.is_elsewhere = is_elsewhere;
+        if let Err(problem) = self.executor().submit(job) {
+            self.outbox.send(Event::Problem(problem));
         }
     }
 

@@ -4,12 +4,14 @@ pub mod bucket;
 pub mod dialogs;
 mod effects;
 mod estimating;
+pub mod executor;
 mod figures_thread;
 mod journal_thread;
 mod lab_effects;
 mod lab_session;
 mod lab_tuning;
 mod named_session;
+pub mod remote;
 pub mod runner;
 mod window;
 

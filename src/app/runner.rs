@@ -2,6 +2,7 @@
 //! transformer blocks, and tells the window how far it is.
 
 use super::effects::Outbox;
+use super::executor::Executor;
 use crate::audit::engine::FillEngine;
 use crate::audit::{self, AuditContext, AuditEvent, Ending, ExtendRequest, RunRequest, RunSummary};
 use crate::model::run::{MatmulPath, RunDocument, files};
@@ -70,22 +71,32 @@ impl Runner {
         }
     }
 
-    /// Hands over a job; `false` if one is under way and another waits already.
-    pub fn submit(&self, job: RunJob) -> bool {
-        self.jobs
-            .as_ref()
-            .is_some_and(|jobs| jobs.try_send(job).is_ok())
-    }
-
-    /// Asks the run under way to stop after the current block. What is finished is kept.
-    pub fn cancel(&self) {
+    fn stop(&self) {
         self.cancel.store(true, Ordering::Relaxed);
     }
 }
 
+impl Executor for Runner {
+    fn submit(&mut self, job: RunJob) -> Result<(), String> {
+        let jobs = self.jobs.as_ref();
+        if jobs.is_some_and(|jobs| jobs.try_send(job).is_ok()) {
+            return Ok(());
+        }
+        Err("a run is under way and another one waits; let it end first".to_owned())
+    }
+
+    /// After the current block.
+    fn cancel(&self) {
+        self.stop();
+    }
+
+    /// This machine makes it: nobody else would go on.
+    fn leave(&self) {}
+}
+
 impl Drop for Runner {
     fn drop(&mut self) {
-        self.cancel();
+        self.stop();
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -221,17 +232,7 @@ impl Teller {
             outbox,
             started: Instant::now(),
             dir: None,
-            live: LiveRun {
-                phase: "starting".to_owned(),
-                cell: None,
-                step: 0,
-                steps: 0,
-                preview: None,
-                finished: 0,
-                total: 0,
-                elapsed_secs: 0.0,
-                is_cancelling: false,
-            },
+            live: LiveRun::starting(None),
             last_step: None,
         }
     }

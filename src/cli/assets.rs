@@ -46,6 +46,10 @@ pub fn services() -> crate::app::Services {
         default_models_dir: embedded_model(),
         default_session_dir: sample_session(),
         storage: crate::app::bucket::StorageServices::of_user(),
+        remote: crate::app::remote::RemoteServices {
+            tokens: crate::app::remote::TokenStore::of_user(),
+            ..crate::app::remote::RemoteServices::default()
+        },
         ..crate::app::Services::default()
     }
 }

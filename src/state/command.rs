@@ -142,6 +142,8 @@ pub enum Command {
     StartRun,
     /// Cancel the run that is under way.
     CancelRun,
+    /// Watch a run that is made elsewhere no longer; it goes on.
+    LeaveRun,
     /// Run what is missing of the open run.
     ResumeRun,
     /// Fold the left panel away or out.
@@ -668,6 +670,12 @@ pub const COMMANDS: &[CommandInfo] = &[
         }],
     ),
     row(C::CancelRun, Menu::Run, "Cancel the run", &[ctrl('.')]),
+    row(
+        C::LeaveRun,
+        Menu::Run,
+        "Let the worker's run go on alone",
+        &[],
+    ),
     row(
         C::ResumeRun,
         Menu::Run,

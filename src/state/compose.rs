@@ -1,6 +1,8 @@
 //! Composing a run: what stands in the form, and the request that it becomes.
 
+use super::remote::{Place, PlaceKind, WorkerPlace};
 use crate::model::cell::{Guidance, Quant, RadiusPx, Steps};
+use crate::model::ids::{IdError, SessionId, UserId};
 use crate::model::mask_recipe::MaskRecipe;
 use crate::model::matrix::Matrix;
 use crate::model::prompt;
@@ -11,6 +13,14 @@ use std::str::FromStr;
 /// The form as it is typed. Lists are separated by commas or spaces.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ComposeForm {
+    /// Where it is made.
+    pub place: PlaceKind,
+    /// The worker's address.
+    pub worker: String,
+    /// Whose session the worker takes.
+    pub user: String,
+    /// The session as the worker knows it.
+    pub session_id: String,
     /// The session's folder.
     pub session_dir: String,
     /// The folder of weights.
@@ -50,6 +60,10 @@ pub struct ComposeForm {
 impl Default for ComposeForm {
     fn default() -> Self {
         Self {
+            place: PlaceKind::ThisMachine,
+            worker: String::new(),
+            user: String::new(),
+            session_id: String::new(),
             session_dir: String::new(),
             models_dir: String::new(),
             runs_dir: "runs".to_owned(),
@@ -74,6 +88,8 @@ impl Default for ComposeForm {
 /// A run that can be started.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRequest {
+    /// Where it is made.
+    pub place: Place,
     /// The session's folder.
     pub session_dir: PathBuf,
     /// The folder of weights.
@@ -167,18 +183,94 @@ impl ComposeForm {
         }
     }
 
+    /// Where the run is made, as far as that can be read; and what a place elsewhere cannot do.
+    fn checked_place(&self, problems: &mut Vec<FieldProblem>) -> Option<Place> {
+        if self.place == PlaceKind::ThisMachine {
+            return Some(Place::ThisMachine);
+        }
+        let mut note = |field: &'static str, problem: String| {
+            problems.push(FieldProblem { field, problem });
+        };
+        let user = UserId::new(self.user.trim());
+        let session = SessionId::new(self.session_id.trim());
+        let in_words = |text: &str, error: &IdError| match text.trim() {
+            "" => "is empty".to_owned(),
+            _ => error.to_string(),
+        };
+        if let Err(error) = &user {
+            note("User", in_words(&self.user, error));
+        }
+        if let Err(error) = &session {
+            note("Session there", in_words(&self.session_id, error));
+        }
+        if self.has_integer_kernels {
+            note(
+                "Weights",
+                "integer kernels are for this machine only".to_owned(),
+            );
+        }
+        if !self.gates_override.trim().is_empty() {
+            note(
+                "Override mask gates",
+                "a worker overrides no gates; mend the mask in the lab".to_owned(),
+            );
+        }
+        let place = WorkerPlace {
+            worker: self.worker.trim().to_owned(),
+            user: user.ok()?,
+            session: session.ok()?,
+        };
+        Some(match self.place {
+            PlaceKind::Service => Place::Service(place),
+            _ => Place::Worker(place),
+        })
+    }
+
+    /// The Python service runs its own matrix and takes no other.
+    fn check_for_service(&self, matrix: &Matrix, problems: &mut Vec<FieldProblem>) {
+        // It does not say what seed and dilation it uses.
+        let is_audit = matrix.quants == Quant::audited()
+            && matrix.guidances == Guidance::audited()
+            && matrix.steps == [Steps::PRODUCTION];
+        let mut note = |field: &'static str, problem: &str| {
+            let problem = format!("the Python service {problem}");
+            problems.push(FieldProblem { field, problem });
+        };
+        if !is_audit {
+            note(
+                "Matrix",
+                "runs its own: Q4_0, Q5_K_S and Q8_0 at guidance 2, 4, 10, 20 and 30 with 28 steps",
+            );
+        }
+        if self.prompts != [prompt::PRODUCTION] {
+            note("Prompts", "uses production's only");
+        }
+        if self.is_cropped {
+            note("Inference size", "takes the whole image");
+        }
+        if !self.max_cells.trim().is_empty() {
+            note("At most", "makes all of its cells");
+        }
+    }
+
     /// The request that the form asks for.
     ///
     /// # Errors
     /// Every field that keeps it from being one.
     pub fn request(&self) -> Result<RunRequest, Vec<FieldProblem>> {
         let mut problems = Vec::new();
-        for (field, text) in [
-            ("Session", &self.session_dir),
-            ("Weights", &self.models_dir),
-            ("Runs", &self.runs_dir),
-            ("Device", &self.device),
-        ] {
+        let needed: &[(&'static str, &String)] = match self.place {
+            PlaceKind::ThisMachine => &[
+                ("Session", &self.session_dir),
+                ("Weights", &self.models_dir),
+                ("Runs", &self.runs_dir),
+                ("Device", &self.device),
+            ],
+            PlaceKind::Worker | PlaceKind::Service => {
+                &[("Worker", &self.worker), ("Runs", &self.runs_dir)]
+            }
+        };
+        for (field, text) in needed {
             if text.trim().is_empty() {
                 problems.push(FieldProblem {
                     field,
@@ -186,6 +278,7 @@ impl ComposeForm {
                 });
             }
         }
+        let place = self.checked_place(&mut problems);
         let max_cells = match self.max_cells.trim() {
             "" => None,
             text => match text.parse::<usize>() {
@@ -225,12 +318,16 @@ impl ComposeForm {
                 problem: error.to_string(),
             });
         }
-        if !problems.is_empty() {
-            return Err(problems);
+        if self.place == PlaceKind::Service {
+            self.check_for_service(&matrix, &mut problems);
         }
+        let Some(place) = place.filter(|_| problems.is_empty()) else {
+            return Err(problems);
+        };
         let long_side_px = self.long_side_px;
         let gates_override = self.gates_override.trim();
         Ok(RunRequest {
+            place,
             session_dir: PathBuf::from(self.session_dir.trim()),
             models_dir: PathBuf::from(self.models_dir.trim()),
             runs_dir: PathBuf::from(self.runs_dir.trim()),
@@ -322,6 +419,64 @@ mod tests {
             .map(|p| p.field)
             .collect();
         assert_eq!(fields, ["Session", "At most", "Guidance"]);
+    }
+
+    #[test]
+    fn a_worker_needs_other_fields_than_this_machine() {
+        let form = ComposeForm {
+            place: PlaceKind::Worker,
+            models_dir: String::new(),
+            session_dir: String::new(),
+            has_integer_kernels: true,
+            ..ComposeForm::default()
+        };
+        let fields = |form: &ComposeForm| {
+            let problems = form.request().unwrap_err().into_iter();
+            problems.map(|p| p.field).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            fields(&form),
+            ["Worker", "User", "Session there", "Weights"]
+        );
+        let form = ComposeForm {
+            worker: " http://127.0.0.1:8080 ".to_owned(),
+            user: "u1".to_owned(),
+            session_id: "D1A406F5".to_owned(),
+            has_integer_kernels: false,
+            ..form
+        };
+        let Place::Worker(place) = form.request().unwrap().place else {
+            panic!("a worker")
+        };
+        assert_eq!(place.worker, "http://127.0.0.1:8080");
+        assert_eq!(place.session.as_str(), "D1A406F5");
+        let form = ComposeForm {
+            session_id: "../x".to_owned(),
+            ..form
+        };
+        assert_eq!(fields(&form), ["Session there"]);
+    }
+
+    #[test]
+    fn the_python_service_takes_its_own_matrix_only() {
+        let form = ComposeForm {
+            place: PlaceKind::Service,
+            worker: "https://service".to_owned(),
+            user: "u1".to_owned(),
+            session_id: "s1".to_owned(),
+            ..ComposeForm::default()
+        };
+        assert!(matches!(form.request().unwrap().place, Place::Service(_)));
+        let other = ComposeForm {
+            steps: "20".to_owned(),
+            max_cells: "3".to_owned(),
+            is_cropped: true,
+            prompts: vec![String::new()],
+            ..form
+        };
+        let problems = other.request().unwrap_err();
+        let fields: Vec<_> = problems.iter().map(|p| p.field).collect();
+        assert_eq!(fields, ["Matrix", "Prompts", "Inference size", "At most"]);
     }
 
     #[test]

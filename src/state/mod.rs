@@ -12,6 +12,7 @@ pub mod lab;
 pub mod look;
 pub mod named_session;
 pub mod pivot;
+pub mod remote;
 pub mod run_masks;
 pub mod run_view;
 pub mod seeing;
@@ -40,6 +41,7 @@ use lab::{LabEffect, LabEvent, LabMsg, LabView};
 use look::Look;
 use named_session::Named;
 use pivot::Pivot;
+use remote::{RemoteEffect, RemoteEvent, RemoteMsg, RemoteView};
 use run_view::{LiveRun, RunView};
 use seeing::{SeeEffect, SeeEvent, SeeMsg};
 use settings::Settings;
@@ -102,7 +104,7 @@ pub struct AppState {
     pub run: Option<RunView>,
     /// A run that is being read, by its folder.
     pub opening: Option<PathBuf>,
-    /// The run that is being made on this machine, whichever is open.
+    /// The run that is being made, here or elsewhere, whichever is open.
     pub running: Option<Running>,
     /// What the disk refused and is kept in memory: by the run's folder, how many events and the message
     /// about them.
@@ -111,6 +113,8 @@ pub struct AppState {
     pub was_close_refused: bool,
     /// The list of runs, and everything about the bucket.
     pub bucket: BucketView,
+    /// Everything about runs that are made elsewhere.
+    pub remote: RemoteView,
     /// The session in the mask lab.
     pub lab: Option<LabView>,
     /// The session that is being read for the lab, by its opening.
@@ -173,6 +177,8 @@ pub enum Msg {
     Lab(LabMsg),
     /// Something about the list of runs or the bucket.
     Bucket(BucketMsg),
+    /// Something about runs that are made elsewhere.
+    Remote(RemoteMsg),
     /// Something about the approval on screen.
     Approve(approving::ApproveMsg),
     /// Somebody wants to close the window.
@@ -246,6 +252,8 @@ pub enum Event {
     See(SeeEvent),
     /// Something about the list of runs or the bucket ended.
     Bucket(BucketEvent),
+    /// Something about runs that are made elsewhere.
+    Remote(RemoteEvent),
     /// A folder was chosen.
     FolderChosen(FolderFor, PathBuf),
     /// A run made its folder and begins.
@@ -404,6 +412,8 @@ pub enum Effect {
     ExtendRun(Box<ExtendRun>),
     /// Something for the list of runs or the bucket.
     Bucket(BucketEffect),
+    /// Something for runs that are made elsewhere.
+    Remote(RemoteEffect),
     /// Ask for a folder.
     ChooseFolder(FolderFor),
     /// Estimate a run's time.
@@ -468,6 +478,9 @@ impl AppState {
         let compose = ComposeForm {
             runs_dir: settings.runs_dir.clone(),
             models_dir: settings.models_dir.clone(),
+            place: settings.place,
+            worker: settings.worker.clone(),
+            user: settings.worker_user.clone(),
             ..ComposeForm::default()
         };
         Self {
@@ -475,6 +488,7 @@ impl AppState {
             run: None,
             opening: None,
             bucket: BucketView::default(),
+            remote: RemoteView::default(),
             lab: None,
             lab_opening: None,
             running: None,

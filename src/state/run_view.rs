@@ -1,6 +1,7 @@
 //! The Run page: the open run, where one is in it, how it is looked at, and what is arriving.
 
 use super::approving::ApproveView;
+use super::compose::duration_label;
 use super::judging::Judging;
 use super::look::{Compare, Look, Reference, ViewRequest};
 use super::named_session::NamedSession;
@@ -41,9 +42,58 @@ pub struct LiveRun {
     pub elapsed_secs: f64,
     /// Whether it was asked to stop.
     pub is_cancelling: bool,
+    /// Who makes it, if that is not this machine: a worker's address.
+    pub elsewhere: Option<String>,
+    /// What keeps news from coming: `connection lost, trying again in 4 s`.
+    pub trouble: Option<String>,
 }
 
 impl LiveRun {
+    /// Nothing is known yet.
+    pub fn starting(elsewhere: Option<String>) -> Self {
+        Self {
+            phase: "starting".to_owned(),
+            cell: None,
+            step: 0,
+            steps: 0,
+            preview: None,
+            finished: 0,
+            total: 0,
+            elapsed_secs: 0.0,
+            is_cancelling: false,
+            elsewhere,
+            trouble: None,
+        }
+    }
+
+    /// 0 to 1.
+    pub fn fraction(&self) -> f32 {
+        let of_cell = self.step as f32 / self.steps.max(1) as f32;
+        (self.finished as f32 + of_cell) / self.total.max(1) as f32
+    }
+
+    /// How far it is, in a line.
+    pub fn words(&self) -> String {
+        let mut text = match (&self.trouble, self.is_cancelling) {
+            (Some(trouble), false) => trouble.clone(),
+            (Some(trouble), true) => format!("to be cancelled; {trouble}"),
+            (None, true) => "cancelling after this block…".to_owned(),
+            (None, false) => {
+                let left = self.left_secs().map_or(String::new(), |secs| {
+                    format!(", {} left", duration_label(secs))
+                });
+                format!(
+                    "{} of {} cells{left} · {}",
+                    self.finished, self.total, self.phase
+                )
+            }
+        };
+        if let Some(worker) = &self.elsewhere {
+            text.push_str(&format!(" · on {worker}"));
+        }
+        text
+    }
+
     /// Seconds that are left, from the pace so far; `None` before the first cell has ended.
     pub fn left_secs(&self) -> Option<f64> {
         let done = self.finished as f64

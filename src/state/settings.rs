@@ -1,5 +1,6 @@
 //! What is kept between sessions of the program.
 
+use super::remote::PlaceKind;
 use crate::model::review::failure::FailureTypes;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +18,12 @@ pub struct Settings {
     pub models_dir: String,
     /// Where the approved settings are written.
     pub phase1_path: String,
+    /// Where a composed run is made.
+    pub place: PlaceKind,
+    /// The worker's address; its token is kept elsewhere.
+    pub worker: String,
+    /// Whose sessions it is asked for.
+    pub worker_user: String,
     /// Memory for pictures, in MiB.
     pub picture_budget_mib: u32,
     /// The failure types on the keys `1` to `9`, in their order.
@@ -35,6 +42,9 @@ impl Default for Settings {
             sessions_dir: "sessions".to_owned(),
             models_dir: String::new(),
             phase1_path: "phase1.toml".to_owned(),
+            place: PlaceKind::default(),
+            worker: String::new(),
+            worker_user: String::new(),
             picture_budget_mib: 1024,
             failure_types: FailureTypes::default(),
             is_light: false,

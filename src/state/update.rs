@@ -5,9 +5,10 @@ use super::judging::Judging;
 use super::lab::{self, LabMsg};
 use super::look::{self, Channel, Compare, Overlay, Reference, ViewRequest};
 use super::named_session;
+use super::remote::{Place, RemoteMsg};
 use super::run_view::RunView;
 use super::{
-    AppState, Effect, Event, FolderFor, Msg, Page, Running, approving, bucket, seeing,
+    AppState, Effect, Event, FolderFor, Msg, Page, Running, approving, bucket, remote, seeing,
     update_judging,
 };
 use crate::imaging::difference::Metric;
@@ -56,8 +57,11 @@ fn apply(state: &mut AppState, msg: Msg) -> Vec<Effect> {
         }
         Msg::SetCompose(form) => {
             state.compose = *form;
-            check_form(state)
+            let mut effects = remote::follow_form(state);
+            effects.extend(check_form(state));
+            effects
         }
+        Msg::Remote(msg) => remote::on_msg(state, msg),
         Msg::Bucket(msg) => bucket::on_msg(state, msg),
         Msg::Open(dir) => open(state, dir),
         Msg::HoldReference(is_held) if state.page == Page::MaskLab => {
@@ -161,6 +165,11 @@ pub(super) fn check_form(state: &mut AppState) -> Vec<Effect> {
     match state.compose.request() {
         Ok(request) => {
             state.compose_problems.clear();
+            if request.place != Place::ThisMachine {
+                // What this machine takes says nothing about another.
+                state.estimate = None;
+                return Vec::new();
+            }
             vec![Effect::EstimateRun(Box::new(request))]
         }
         Err(problems) => {
@@ -192,8 +201,16 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
         Command::GoTo(page) => {
             state.page = page;
             match page {
-                Page::Inbox => bucket::list(state),
-                Page::Compose => check_form(state),
+                Page::Inbox => {
+                    let mut effects = bucket::list(state);
+                    effects.push(remote::list_waiting(state));
+                    effects
+                }
+                Page::Compose => {
+                    let mut effects = remote::follow_form(state);
+                    effects.extend(check_form(state));
+                    effects
+                }
                 Page::MaskLab if state.lab.is_none() && state.has_run_with_session() => {
                     lab::on_msg(state, LabMsg::OpenRun)
                 }
@@ -244,6 +261,23 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
             running.live.is_cancelling = true;
             state.show_running();
             vec![Effect::CancelRun]
+        }
+        Command::LeaveRun => {
+            let elsewhere = state.running.as_ref().map(|run| &run.live.elsewhere);
+            match elsewhere {
+                Some(Some(_)) => remote::on_msg(state, RemoteMsg::Leave),
+                Some(None) => {
+                    state.toast("this machine makes the run: it cannot go on alone", true);
+                    Vec::new()
+                }
+                None => {
+                    state.toast("no run is under way", true);
+                    Vec::new()
+                }
+            }
+        }
+        Command::ResumeRun if state.running.is_none() && remote::resume(state).is_some() => {
+            remote::resume(state).unwrap_or_default()
         }
         Command::Back if close_what_is_open(state) => Vec::new(),
         _ if update_judging::is_about_judging(command) => {
@@ -451,6 +485,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                     *slot = Some(fresh);
                     state.page = Page::Run;
                     state.show_running();
+                    effects.extend(remote::after_opening(state, &dir));
                     effects.push(Effect::ReadJournals(dir));
                     effects.extend(named_session::name(state, None));
                 }
@@ -490,6 +525,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
         Event::Lab(event) => lab::on_event(state, event),
         Event::See(event) => seeing::on_event(state, event),
         Event::Bucket(event) => bucket::on_event(state, event),
+        Event::Remote(event) => remote::on_event(state, event),
         Event::FolderChosen(purpose, dir) => {
             let text = dir.display().to_string();
             match purpose {
@@ -500,7 +536,15 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 FolderFor::OtherRun => return seeing::open_other(state, dir),
                 FolderFor::Lab => return lab::on_msg(state, LabMsg::OpenSession(dir)),
                 FolderFor::LabSession => return lab::save_in(state, dir),
-                FolderFor::Session => state.compose.session_dir = text,
+                FolderFor::Session => {
+                    let name = dir.file_name().and_then(|name| name.to_str());
+                    if state.compose.session_id.is_empty()
+                        && let Some(name) = name
+                    {
+                        name.clone_into(&mut state.compose.session_id);
+                    }
+                    state.compose.session_dir = text;
+                }
                 FolderFor::Models => state.compose.models_dir = text,
                 FolderFor::Runs => state.compose.runs_dir = text,
             }
@@ -528,7 +572,10 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
         }
         Event::RunEnded { dir, result } => {
             state.rerun_waits = false;
-            state.running = None;
+            let was_elsewhere = state
+                .running
+                .take()
+                .is_some_and(|running| running.live.elsewhere.is_some());
             state.show_running();
             match result {
                 Ok(sentence) => state.toast(sentence, false),
@@ -539,10 +586,14 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 let is_shown = state.run.as_ref().is_some_and(|view| view.dir == *dir);
                 is_shown || state.opening.as_ref() == Some(dir)
             };
-            dir.filter(is_open)
-                .map(Effect::OpenRun)
-                .into_iter()
-                .collect()
+            let open = dir.filter(is_open);
+            let mut effects = Vec::new();
+            if was_elsewhere {
+                effects.push(remote::list_waiting(state));
+                effects.extend(open.iter().cloned().map(remote::look));
+            }
+            effects.extend(open.map(Effect::OpenRun));
+            effects
         }
         Event::JournalsRead {
             dir,

@@ -1,9 +1,11 @@
-//! Composing a run: session, the values of every axis, prompts, recipe, device; how many cells, how long.
+//! Composing a run: where it is made, session, the values of every axis, prompts, recipe; how many cells, how
+//! long.
 
-use super::theme;
+use super::{place_picker, theme};
 use crate::model::prompt;
 use crate::state::command::Command;
 use crate::state::compose::ComposeForm;
+use crate::state::remote::PlaceKind;
 use crate::state::{AppState, Msg};
 use eframe::egui;
 
@@ -47,6 +49,9 @@ pub fn compose_page_ui(
     egui::CentralPanel::default().show(ui, |ui| {
         egui::ScrollArea::vertical().show(ui, |ui| {
             ui.set_max_width(900.0);
+            ui.heading("Where it runs");
+            place_picker::place_ui(ui, state, &mut form, devices, out);
+            ui.add_space(8.0);
             ui.heading("What is filled");
             paths_ui(ui, &mut form, out);
             ui.add_space(8.0);
@@ -57,8 +62,8 @@ pub fn compose_page_ui(
             ui.heading("The mask recipe");
             recipe_ui(ui, &mut form);
             ui.add_space(8.0);
-            ui.heading("Where and how it runs");
-            device_ui(ui, &mut form, devices);
+            ui.heading("How it runs");
+            inference_ui(ui, &mut form);
         });
     });
     if form != state.compose {
@@ -68,6 +73,7 @@ pub fn compose_page_ui(
 
 fn paths_ui(ui: &mut egui::Ui, form: &mut ComposeForm, out: &mut Vec<Msg>) {
     use crate::state::FolderFor;
+    let is_elsewhere = form.place != PlaceKind::ThisMachine;
     egui::Grid::new("paths").num_columns(3).show(ui, |ui| {
         let rows = [
             (
@@ -90,6 +96,10 @@ fn paths_ui(ui: &mut egui::Ui, form: &mut ComposeForm, out: &mut Vec<Msg>) {
             ),
         ];
         for (label, text, hint, purpose) in rows {
+            // Elsewhere has its own session and weights.
+            if is_elsewhere && purpose != FolderFor::Runs {
+                continue;
+            }
             let name = ui.label(label);
             ui.add_sized(
                 [560.0, 20.0],
@@ -192,17 +202,9 @@ fn recipe_ui(ui: &mut egui::Ui, form: &mut ComposeForm) {
     ui.weak("Radii are in pixels at inference size. Dilation is an axis of the matrix, above.");
 }
 
-fn device_ui(ui: &mut egui::Ui, form: &mut ComposeForm, devices: &[String]) {
-    egui::Grid::new("device").num_columns(2).show(ui, |ui| {
-        ui.label("Device");
-        egui::ComboBox::from_id_salt("device")
-            .selected_text(&form.device)
-            .show_ui(ui, |ui| {
-                for device in devices {
-                    ui.selectable_value(&mut form.device, device.clone(), device);
-                }
-            });
-        ui.end_row();
+fn inference_ui(ui: &mut egui::Ui, form: &mut ComposeForm) {
+    let is_here = form.place == PlaceKind::ThisMachine;
+    egui::Grid::new("inference").num_columns(2).show(ui, |ui| {
         ui.label("Inference size");
         ui.horizontal(|ui| {
             ui.selectable_value(&mut form.is_cropped, false, "Whole image");
@@ -218,19 +220,24 @@ fn device_ui(ui: &mut egui::Ui, form: &mut ComposeForm, devices: &[String]) {
             form.long_side_px = form.long_side_px / 16 * 16;
         });
         ui.end_row();
-        ui.label("Weights");
-        ui.checkbox(
-            &mut form.has_integer_kernels,
-            "Integer kernels (quantize activations too; stamped on each cell)",
-        );
-        ui.end_row();
+        // What a worker takes no word on; what was set before is named as a problem until it is unset.
+        if is_here || form.has_integer_kernels {
+            ui.label("Weights");
+            ui.checkbox(
+                &mut form.has_integer_kernels,
+                "Integer kernels (quantize activations too; stamped on each cell)",
+            );
+            ui.end_row();
+        }
         text_row(ui, "At most", &mut form.max_cells, "all cells");
-        text_row(
-            ui,
-            "Override mask gates",
-            &mut form.gates_override,
-            "a reason; empty: refused masks are refused",
-        );
+        if is_here || !form.gates_override.is_empty() {
+            text_row(
+                ui,
+                "Override mask gates",
+                &mut form.gates_override,
+                "a reason; empty: refused masks are refused",
+            );
+        }
     });
 }
 

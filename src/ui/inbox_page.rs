@@ -7,6 +7,7 @@ use crate::state::bucket::inbox::{
     BucketFreshness, InboxRow, InboxSort, Thumbnail, age_words, date_words,
 };
 use crate::state::command::Command;
+use crate::state::remote::RemoteMsg;
 use crate::state::{AppState, Msg, Page};
 use eframe::egui;
 use egui_extras::{Column, TableBuilder, TableRow};
@@ -137,6 +138,25 @@ fn address_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
     });
 }
 
+/// Runs that go on elsewhere without being watched.
+fn elsewhere_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
+    let running = state.running.as_ref().and_then(|run| run.dir.as_deref());
+    for run in state.remote.watchable(running) {
+        ui.horizontal_wrapped(|ui| {
+            ui.label(format!("{} is made on {}", run.run_id, run.worker));
+            let name = format!("Watch {}", run.run_id);
+            let can_watch = !state.is_running();
+            if ui
+                .add_enabled(can_watch, egui::Button::new(name).small())
+                .on_disabled_hover_text("Another run is under way: let it end or leave it")
+                .clicked()
+            {
+                out.push(Msg::Remote(RemoteMsg::Watch(run.dir.clone())));
+            }
+        });
+    }
+}
+
 /// Where the list comes from and how old it is; what waits to be sent.
 fn freshness_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
     let inbox = &state.bucket.inbox;
@@ -171,6 +191,7 @@ fn freshness_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
         }
         waiting_ui(ui, state, out);
     });
+    elsewhere_ui(ui, state, out);
     if let BucketFreshness::Failed(problem) = &listing.freshness {
         ui.colored_label(theme::warning(ui), problem);
     }

@@ -23,6 +23,7 @@ mod marking;
 pub mod mask_lab;
 mod memory;
 mod note_draft;
+mod place_picker;
 mod run_page;
 mod settings_page;
 mod shell;

@@ -2,7 +2,6 @@
 
 use super::{theme, transfers};
 use crate::state::command::{COMMANDS, Command, Menu};
-use crate::state::compose::duration_label;
 use crate::state::lab::LabMsg;
 use crate::state::lab::rerun::{self, RerunScope};
 use crate::state::look::Channel;
@@ -127,31 +126,7 @@ pub fn status_bar_ui(
                         .on_hover_text(view.run.warnings.join("\n"));
                 }
             }
-            if let Some(live) = state.run.as_ref().and_then(|view| view.live.as_ref()) {
-                ui.separator();
-                let fraction = (live.finished as f32 + live.step as f32 / live.steps.max(1) as f32)
-                    / live.total.max(1) as f32;
-                let left = live.left_secs().map_or(String::new(), |secs| {
-                    format!(", {} left", duration_label(secs))
-                });
-                let text = if live.is_cancelling {
-                    "cancelling after this block…".to_owned()
-                } else {
-                    format!(
-                        "{} of {} cells{left} · {}",
-                        live.finished, live.total, live.phase
-                    )
-                };
-                ui.add(
-                    egui::ProgressBar::new(fraction)
-                        .desired_width(120.0)
-                        .fill(theme::ACCENT),
-                );
-                ui.label(text);
-                if !live.is_cancelling && ui.button("Cancel run").clicked() {
-                    out.push(Msg::Command(Command::CancelRun));
-                }
-            }
+            running_ui(ui, state, out);
             transfers::transfers_ui(ui, state, out);
             let is_read = |dir: &&std::path::PathBuf| !state.bucket.is_fetching(dir);
             if let Some(dir) = state.opening.as_ref().filter(is_read) {
@@ -160,6 +135,37 @@ pub fn status_bar_ui(
             }
         });
     });
+}
+
+/// How far the run under way is: on its own page, and everywhere while it has no page yet.
+fn running_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
+    let of_view = state.run.as_ref().and_then(|view| view.live.as_ref());
+    let elsewhere = state.running.as_ref().map(|running| &running.live);
+    let Some(live) = of_view.or(elsewhere.filter(|live| live.elsewhere.is_some())) else {
+        return;
+    };
+    ui.separator();
+    ui.add(
+        egui::ProgressBar::new(live.fraction())
+            .desired_width(120.0)
+            .fill(theme::ACCENT),
+    );
+    match live.trouble {
+        Some(_) => ui.colored_label(theme::warning(ui), live.words()),
+        None => ui.label(live.words()),
+    };
+    // On the compose page it stands beside the button that starts a run.
+    if !live.is_cancelling && state.page != Page::Compose && ui.button("Cancel run").clicked() {
+        out.push(Msg::Command(Command::CancelRun));
+    }
+    if live.elsewhere.is_some()
+        && ui
+            .button("Leave it")
+            .on_hover_text("The run goes on; it is picked up again when it is opened")
+            .clicked()
+    {
+        out.push(Msg::Command(Command::LeaveRun));
+    }
 }
 
 /// What the selected cell was made at, while the overlay shows another dilation; and the way to have it.

@@ -15,7 +15,7 @@ pub mod inbox;
 pub mod transfer;
 mod update;
 
-pub(super) use update::{after_update, list, on_command, on_event, on_msg, stop_for};
+pub(super) use update::{after_update, list, on_command, on_event, on_msg, pull_run, stop_for};
 
 use crate::model::cell::CellKey;
 use crate::model::run::Run;

@@ -9,7 +9,7 @@ use super::transfer::{
 use super::{BucketEffect, BucketEvent, BucketMsg, ConfigRead, choices_of};
 use crate::state::command::Command;
 use crate::state::lab::{self, LabMsg};
-use crate::state::{AppState, Effect, Event, Page, update};
+use crate::state::{AppState, Effect, Event, Page, remote, update};
 use std::path::{Path, PathBuf};
 
 fn effect(effect: BucketEffect) -> Vec<Effect> {
@@ -317,6 +317,19 @@ fn open_from_bucket(state: &mut AppState, bucket: Option<String>, run_id: String
     effects
 }
 
+/// Fetches a run beside whatever is on screen.
+pub fn pull_run(state: &mut AppState, run_id: String) -> Vec<Effect> {
+    let dir = Path::new(&state.settings.runs_dir).join(&run_id);
+    let request = PullRequest {
+        job: 0,
+        bucket: None,
+        run_id,
+        dir,
+        choices: Choices::new(),
+    };
+    start_pull(state, request)
+}
+
 fn start_pull(state: &mut AppState, mut request: PullRequest) -> Vec<Effect> {
     state.next_id += 1;
     request.job = state.next_id;
@@ -422,6 +435,10 @@ fn pull_ended(state: &mut AppState, job: u64, result: Result<PullOutcome, String
         pull.failed.clone_from(&outcome.failed);
         pull.offline.clone_from(&outcome.offline);
         pull.is_in_progress = outcome.is_in_progress;
+    }
+    if result.is_err() && remote::look_in_bucket_failed(state, &run_id) {
+        // Its first cell is still being made.
+        return Vec::new();
     }
     if state.opening.as_ref() == Some(&dir) {
         // Nothing of it could be shown.

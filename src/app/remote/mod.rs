@@ -1,0 +1,482 @@
+//! Runs that are made elsewhere: on a runtime of its own, so that the window never waits for the network.
+//!
+//! | file | job |
+//! |---|---|
+//! | `telling` | from a followed run's events to the window's |
+//! | `service` | the Python service, whose results are in the bucket |
+//! | `tokens` | where a worker's token is kept |
+//! | `words` | what a device says of itself |
+//!
+//! Closing the window leaves a run that is made elsewhere as it is.
+
+mod service;
+mod telling;
+mod tokens;
+mod words;
+
+pub use tokens::TokenStore;
+
+use super::effects::Outbox;
+use super::executor::Executor;
+use super::runner::RunJob;
+use crate::audit::pipeline_engine::environment_of;
+use crate::model::ids::RunId;
+use crate::model::matrix::Matrix;
+use crate::model::run::InferenceSize;
+use crate::pipeline::ComputeDevice;
+use crate::remote::client::{
+    ClientError, ClientOptions, Follow, Intent, Kind, Outcome, RemoteNote, WorkerAddress,
+    WorkerClient,
+};
+use crate::remote::wire::{AuditRequest, InferenceRequest, MatrixRequest, RunState};
+use crate::state::Event;
+use crate::state::compose::{RunRequest, duration_label};
+use crate::state::remote::{OpenRemote, Place, RemoteEffect, RemoteEvent, WaitingRun, WorkerPlace};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use telling::Teller;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What of it tests replace.
+#[derive(Debug, Clone, Default)]
+pub struct RemoteServices {
+    /// How long things may take.
+    pub options: ClientOptions,
+    /// Where tokens are kept.
+    pub tokens: TokenStore,
+    /// How often results of the Python service are looked for in the bucket; 15 s if none is given.
+    pub look_every: Option<Duration>,
+}
+
+/// Follows runs elsewhere, one at a time, and asks workers what they are. The runtime starts with the first
+/// effect.
+pub struct RemoteRunner {
+    services: RemoteServices,
+    outbox: Outbox,
+    runtime: Option<Runtime>,
+    under_way: Option<(watch::Sender<Intent>, JoinHandle<()>)>,
+}
+
+impl RemoteRunner {
+    /// Nothing is started yet.
+    pub fn new(services: RemoteServices, outbox: Outbox) -> Self {
+        Self {
+            services,
+            outbox,
+            runtime: None,
+            under_way: None,
+        }
+    }
+
+    fn runtime(&mut self) -> Result<&Runtime, String> {
+        if self.runtime.is_none() {
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .thread_name("remote")
+                .enable_all()
+                .build()
+                .map_err(|error| format!("no thread for the network: {error}"))?;
+            self.runtime = Some(runtime);
+        }
+        self.runtime
+            .as_ref()
+            .ok_or_else(|| "no thread for the network".to_owned())
+    }
+
+    /// Does what an effect says; never waits.
+    pub fn perform(&mut self, effect: RemoteEffect) {
+        let started = match effect {
+            RemoteEffect::PickUp(dir) => self.follow(Aim::PickUp(dir)),
+            RemoteEffect::Resume(dir) => self.follow(Aim::Resume(dir)),
+            RemoteEffect::Leave => {
+                self.leave();
+                Ok(())
+            }
+            other => self.answer(other),
+        };
+        if let Err(problem) = started {
+            self.outbox.send(Event::Problem(problem));
+        }
+    }
+
+    /// What is answered by one event.
+    fn answer(&mut self, effect: RemoteEffect) -> Result<(), String> {
+        let (services, outbox) = (self.services.clone(), self.outbox.clone());
+        self.runtime()?.spawn(async move {
+            if let Some(event) = answered(&services, effect).await {
+                outbox.send(Event::Remote(event));
+            }
+        });
+        Ok(())
+    }
+
+    fn follow(&mut self, aim: Aim) -> Result<(), String> {
+        let is_busy = |task: &JoinHandle<()>| !task.is_finished();
+        if self
+            .under_way
+            .as_ref()
+            .is_some_and(|(_, task)| is_busy(task))
+        {
+            return Err("a run elsewhere is followed already; let it end or leave it".to_owned());
+        }
+        let (sender, intent) = watch::channel(Intent::GoOn);
+        let (services, outbox) = (self.services.clone(), self.outbox.clone());
+        let task = self.runtime()?.spawn(async move {
+            let (dir, result) = run(&services, &outbox, aim, intent).await;
+            outbox.send(Event::RunEnded { dir, result });
+        });
+        self.under_way = Some((sender, task));
+        Ok(())
+    }
+
+    fn want(&self, wanted: Intent) {
+        if let Some((sender, _)) = &self.under_way {
+            sender.send_replace(wanted);
+        }
+    }
+}
+
+impl Executor for RemoteRunner {
+    fn submit(&mut self, job: RunJob) -> Result<(), String> {
+        match job {
+            RunJob::Start(request) => self.follow(Aim::Start(request)),
+            RunJob::Resume { dir, .. } => self.follow(Aim::Resume(dir)),
+            RunJob::Extend { .. } => {
+                Err("a worker adds no sweep to a run; start another run there".to_owned())
+            }
+        }
+    }
+
+    fn cancel(&self) {
+        self.want(Intent::Cancel);
+    }
+
+    fn leave(&self) {
+        self.want(Intent::Leave);
+    }
+}
+
+impl Drop for RemoteRunner {
+    fn drop(&mut self) {
+        // The run goes on; its note says so.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Which run is followed.
+enum Aim {
+    Start(Box<RunRequest>),
+    PickUp(PathBuf),
+    Resume(PathBuf),
+}
+
+async fn answered(services: &RemoteServices, effect: RemoteEffect) -> Option<RemoteEvent> {
+    let tokens = services.tokens.clone();
+    Some(match effect {
+        RemoteEffect::Describe(device) => {
+            let words = blocking({
+                let device = device.clone();
+                move || {
+                    let device: ComputeDevice = device.parse().ok()?;
+                    Some(words::of_environment(&environment_of(device)))
+                }
+            });
+            RemoteEvent::Device(device, words.await.flatten()?)
+        }
+        RemoteEffect::Ask { worker } => {
+            let asked = async {
+                let client = client_of(services, &worker).await?;
+                client.gpu().await
+            };
+            let result = asked.await.map(|gpu| words::of_gpu(&gpu));
+            let result = result.map_err(|error| error.to_string());
+            RemoteEvent::Asked { worker, result }
+        }
+        RemoteEffect::FindToken { worker } => {
+            token_event(worker, move |worker| tokens.place_of(worker)).await
+        }
+        RemoteEffect::KeepToken { worker, token } => {
+            token_event(worker, move |worker| {
+                tokens.keep(worker, &token.0).map(Some)
+            })
+            .await
+        }
+        RemoteEffect::ForgetToken { worker } => {
+            token_event(worker, move |worker| tokens.forget(worker).map(|()| None)).await
+        }
+        RemoteEffect::ListWaiting { runs_dir } => {
+            let waiting = blocking(move || {
+                let notes = RemoteNote::waiting(&runs_dir).into_iter();
+                notes.map(|note| waiting_run(&runs_dir, &note)).collect()
+            });
+            RemoteEvent::Waiting(waiting.await?)
+        }
+        RemoteEffect::Look(dir) => {
+            let found = blocking({
+                let dir = dir.clone();
+                move || match RemoteNote::of_folder(&dir) {
+                    Ok(found) => found,
+                    Err(error) => {
+                        tracing::warn!("{error}");
+                        None
+                    }
+                }
+            });
+            let open = found.await.flatten().map(|(runs_dir, note)| OpenRemote {
+                run: waiting_run(&runs_dir, &note),
+                has_ended: note.ended.is_some(),
+                is_worker: note.kind == Kind::Worker,
+            });
+            RemoteEvent::Found(dir, open)
+        }
+        RemoteEffect::PickUp(_) | RemoteEffect::Resume(_) | RemoteEffect::Leave => return None,
+    })
+}
+
+async fn token_event(
+    worker: String,
+    work: impl FnOnce(&str) -> Result<Option<String>, String> + Send + 'static,
+) -> RemoteEvent {
+    let done = blocking({
+        let worker = worker.clone();
+        move || work(&worker)
+    });
+    let broken = || Err("the token's store broke off".to_owned());
+    let result = done.await.unwrap_or_else(broken);
+    RemoteEvent::Token { worker, result }
+}
+
+/// Does what may wait for the disk beside the network's threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
+}
+
+fn waiting_run(runs_dir: &Path, note: &RemoteNote) -> WaitingRun {
+    WaitingRun {
+        dir: runs_dir.join(note.run_id.as_str()),
+        run_id: note.run_id.to_string(),
+        worker: note.worker.clone(),
+    }
+}
+
+async fn client_of(services: &RemoteServices, worker: &str) -> Result<WorkerClient, ClientError> {
+    let address: WorkerAddress = worker.parse()?;
+    let tokens = services.tokens.clone();
+    let worker = worker.to_owned();
+    let token = blocking(move || tokens.source_of(&worker)).await;
+    let token = token.unwrap_or_else(|| Err(ClientError::Token("no token".to_owned())))?;
+    WorkerClient::new(address, token, services.options.clone())
+}
+
+/// Follows a run to its end; its folder, and a sentence or what went wrong.
+async fn run(
+    services: &RemoteServices,
+    outbox: &Outbox,
+    aim: Aim,
+    intent: watch::Receiver<Intent>,
+) -> (Option<PathBuf>, Result<String, String>) {
+    let is_start = !matches!(aim, Aim::PickUp(_));
+    let (runs_dir, note) = match noted(aim) {
+        Ok(found) => found,
+        Err(problem) => return (None, Err(problem)),
+    };
+    let dir = runs_dir.join(note.run_id.as_str());
+    let result = followed(services, outbox, (runs_dir, note), intent, is_start).await;
+    // A run that was refused has no folder.
+    let dir = dir.is_dir().then_some(dir);
+    (dir, result.map_err(|error| error.to_string()))
+}
+
+async fn followed(
+    services: &RemoteServices,
+    outbox: &Outbox,
+    (runs_dir, note): (PathBuf, RemoteNote),
+    intent: watch::Receiver<Intent>,
+    is_start: bool,
+) -> Result<String, ClientError> {
+    let teller = Teller::new(outbox.clone(), &note);
+    teller.tell_now();
+    let client = client_of(services, &note.worker).await?;
+    if note.kind == Kind::Service {
+        let look_every = services.look_every.unwrap_or(Duration::from_secs(15));
+        let service = service::Service {
+            client: &client,
+            runs_dir,
+            note,
+            teller: &teller,
+            look_every,
+        };
+        return service.follow(intent, is_start).await;
+    }
+    if is_start {
+        // Before anything is asked for; a worker that cannot be reached yet is waited for below.
+        if let Ok(gpu) = client.gpu().await
+            && let Some(warning) = gpu.warning
+        {
+            outbox.send(Event::Note(format!("{}: {warning}", note.worker)));
+        }
+    }
+    let run_id = note.run_id.clone();
+    let worker = note.worker.clone();
+    let session = note.request.session_id.clone();
+    let tell = |event| teller.tell(event);
+    let follow = Follow::new(&client, runs_dir, note, intent, &tell);
+    let outcome = if is_start {
+        follow.start().await
+    } else {
+        follow.pick_up().await
+    };
+    let outcome = outcome.map_err(|error| with_remedy(error, session.as_str()))?;
+    sentence(&run_id, &worker, outcome)
+}
+
+/// A session that the worker has not is the mistake that is made most.
+fn with_remedy(error: ClientError, session: &str) -> ClientError {
+    match error {
+        ClientError::NotFound { worker, problem } if problem.contains("no session") => {
+            ClientError::NotFound {
+                worker,
+                problem: format!(
+                    "{problem}; copy the folder of session {session}, with image.png and mask.png, into the \
+                     worker's folder of sessions (--sessions)"
+                ),
+            }
+        }
+        other => other,
+    }
+}
+
+fn sentence(run_id: &RunId, worker: &str, outcome: Outcome) -> Result<String, ClientError> {
+    let Outcome::Ended {
+        state,
+        error,
+        cells,
+        lacking,
+    } = outcome
+    else {
+        return Ok(format!(
+            "run {run_id} goes on on {worker}; open it, or watch it from the inbox, to pick it up"
+        ));
+    };
+    let made = format!("{} cells made, {} failed", cells.done, cells.failed);
+    if let Some((file, reason)) = lacking.first() {
+        return Err(ClientError::Folder(format!(
+            "run {run_id} has ended ({made}), but {} of its files did not come; resume it to try again; \
+             {file}: {reason}",
+            lacking.len()
+        )));
+    }
+    match state {
+        RunState::Failed => Err(ClientError::Folder(format!(
+            "run {run_id} failed on {worker}: {}",
+            error.unwrap_or_default()
+        ))),
+        RunState::Cancelled => Ok(format!(
+            "run {run_id} was cancelled: {made}, {} left",
+            cells.left
+        )),
+        _ if cells.left > 0 => Ok(format!("run {run_id}: {made}, {} left", cells.left)),
+        _ => Ok(format!("run {run_id} is complete: {made}")),
+    }
+}
+
+/// The note of the run that is meant, and the folder of runs.
+fn noted(aim: Aim) -> Result<(PathBuf, RemoteNote), String> {
+    let (dir, is_resume) = match aim {
+        Aim::Start(request) => return new_note(*request),
+        Aim::PickUp(dir) => (dir, false),
+        Aim::Resume(dir) => (dir, true),
+    };
+    let found = RemoteNote::of_folder(&dir).map_err(|error| error.to_string())?;
+    let (runs_dir, mut note) = found.ok_or_else(|| {
+        format!(
+            "nothing is remembered of where this run was made: {}",
+            dir.display()
+        )
+    })?;
+    if is_resume {
+        // All that is missing, whatever was asked for first.
+        note.request.max_variations = None;
+    }
+    Ok((runs_dir, note))
+}
+
+fn new_note(request: RunRequest) -> Result<(PathBuf, RemoteNote), String> {
+    let (kind, place) = match &request.place {
+        Place::Worker(place) => (Kind::Worker, place.clone()),
+        Place::Service(place) => (Kind::Service, place.clone()),
+        Place::ThisMachine => return Err("the run is to be made on this machine".to_owned()),
+    };
+    let now = jiff::Timestamp::now();
+    let run_id = free_id(&request.runs_dir, now)?;
+    let worker = place.worker.clone();
+    let runs_dir = request.runs_dir.clone();
+    let request = audit_request(request, place);
+    let note = RemoteNote::new(kind, worker, run_id, request, now);
+    Ok((runs_dir, note))
+}
+
+/// A name by the clock that no run here has.
+fn free_id(runs_dir: &Path, now: jiff::Timestamp) -> Result<RunId, String> {
+    let base = now.strftime("%Y%m%d-%H%M%S").to_string();
+    let is_free = |run_id: &RunId| {
+        !runs_dir.join(run_id.as_str()).exists()
+            && matches!(RemoteNote::read(runs_dir, run_id), Ok(None))
+    };
+    // Other machines may ask the same worker in the same second.
+    let tail = u16::try_from(crate::remote::client::backoff::Backoff::seed() & 0xffff);
+    let tail = tail.unwrap_or_default();
+    (0..100_u16)
+        .filter_map(|n| RunId::new(format!("{base}-{:04x}", tail.wrapping_add(n))).ok())
+        .find(is_free)
+        .ok_or_else(|| format!("no free name for a run was found in {}", runs_dir.display()))
+}
+
+fn audit_request(request: RunRequest, place: WorkerPlace) -> AuditRequest {
+    let Matrix {
+        quants,
+        guidances,
+        steps,
+        seeds,
+        prompts: _,
+        dilations,
+    } = request.plan.matrix;
+    AuditRequest {
+        user_id: place.user,
+        session_id: place.session,
+        run_id: None,
+        matrix: Some(MatrixRequest {
+            quants: Some(quants),
+            guidances: Some(guidances),
+            steps: Some(steps),
+            seeds: Some(seeds),
+            prompts: Some(request.prompts),
+            dilations: Some(dilations),
+        }),
+        recipe: Some(request.plan.recipe),
+        prompt: None,
+        max_variations: request
+            .max_cells
+            .and_then(|cells| NonZeroU32::new(u32::try_from(cells).unwrap_or(u32::MAX))),
+        inference: Some(match request.inference {
+            InferenceSize::Whole { long_side_px } => InferenceRequest::Whole { long_side_px },
+            InferenceSize::Crop {
+                long_side_px,
+                margin,
+            } => InferenceRequest::Crop {
+                long_side_px,
+                margin,
+            },
+        }),
+    }
+}
+
+/// `45 s`, `3 min 20 s`.
+fn waited(secs: f64) -> String {
+    duration_label(secs)
+}

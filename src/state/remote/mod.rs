@@ -1,0 +1,217 @@
+//! Runs that are made elsewhere, as the window knows them: where a composed run goes, what a worker computes
+//! on, its token, and runs that go on without being watched. No network and no files here: all of it is asked
+//! for by [`RemoteEffect`]s.
+
+mod update;
+
+pub(super) use update::{
+    after_opening, follow_form, list_waiting, look, look_in_bucket_failed, on_event, on_msg, resume,
+};
+
+use crate::model::ids::{SessionId, UserId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::path::PathBuf;
+
+/// The kinds of places that make a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum PlaceKind {
+    /// This machine.
+    #[default]
+    ThisMachine,
+    /// A `fill-audit serve` somewhere.
+    Worker,
+    /// The Python service, whose results are in the bucket.
+    Service,
+}
+
+impl PlaceKind {
+    /// All of them, in the order in which they are offered.
+    pub const ALL: [Self; 3] = [Self::ThisMachine, Self::Worker, Self::Service];
+
+    /// As it is offered.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ThisMachine => "This machine",
+            Self::Worker => "A worker",
+            Self::Service => "The Python service",
+        }
+    }
+}
+
+/// Where a run is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// On this machine.
+    ThisMachine,
+    /// By a worker.
+    Worker(WorkerPlace),
+    /// By the Python service.
+    Service(WorkerPlace),
+}
+
+/// A worker, and the session as it knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerPlace {
+    /// Its address.
+    pub worker: String,
+    /// Whose session it is.
+    pub user: UserId,
+    /// The session.
+    pub session: SessionId,
+}
+
+/// Something that is never shown nor logged.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+/// What a device says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceWords {
+    /// Name, memory, driver.
+    pub label: String,
+    /// Why it is not production's GPU, in a sentence.
+    pub warning: Option<String>,
+}
+
+/// A run elsewhere that has not been seen to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WaitingRun {
+    /// The run's folder here, whether it is there yet or not.
+    pub dir: PathBuf,
+    /// Its name.
+    pub run_id: String,
+    /// Where it is made.
+    pub worker: String,
+}
+
+/// What is remembered of the open run if it was made elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRemote {
+    /// The run.
+    pub run: WaitingRun,
+    /// Whether it was seen to end.
+    pub has_ended: bool,
+    /// Whether a worker makes it, which can be asked for what is missing.
+    pub is_worker: bool,
+}
+
+/// Everything about runs elsewhere that the window shows.
+#[derive(Debug, Clone, Default)]
+pub struct RemoteView {
+    /// The device of this machine that was described last, by its name.
+    pub device: Option<(String, DeviceWords)>,
+    /// The worker that is being asked.
+    pub asking: Option<String>,
+    /// What the worker that was asked last computes on, or why that is not known; by its address.
+    pub asked: Option<(String, Result<DeviceWords, String>)>,
+    /// The token as it is typed.
+    pub typed_token: Secret,
+    /// Where a worker's token is kept, in words; by the worker's address. `None` if there is none.
+    pub token: Option<(String, Option<String>)>,
+    /// Runs that go on without being watched, the newest first.
+    pub waiting: Vec<WaitingRun>,
+    /// What is remembered of the open run.
+    pub open: Option<OpenRemote>,
+    /// A run that was just opened, and is followed again if it goes on elsewhere.
+    pub may_pick_up: Option<PathBuf>,
+    /// A run whose results are looked for in the bucket, while somebody else makes it.
+    pub in_bucket: Option<String>,
+}
+
+/// What a panel says.
+#[derive(Debug, Clone)]
+pub enum RemoteMsg {
+    /// Ask the form's worker what it computes on.
+    Ask,
+    /// The token was typed.
+    TypeToken(Secret),
+    /// Keep what was typed as the form's worker's token.
+    KeepToken,
+    /// Forget the form's worker's token.
+    ForgetToken,
+    /// Watch a run that goes on elsewhere.
+    Watch(PathBuf),
+    /// Watch the run under way no longer; it goes on.
+    Leave,
+}
+
+/// What comes back from the background.
+#[derive(Debug, Clone)]
+pub enum RemoteEvent {
+    /// A device of this machine was described, by its name.
+    Device(String, DeviceWords),
+    /// A worker was asked what it computes on.
+    Asked {
+        /// Its address.
+        worker: String,
+        /// What it says, or why that is not known.
+        result: Result<DeviceWords, String>,
+    },
+    /// A worker's token was looked for, kept or forgotten.
+    Token {
+        /// Its address.
+        worker: String,
+        /// Where it is kept; `None` if there is none; or what went wrong.
+        result: Result<Option<String>, String>,
+    },
+    /// Runs that go on without being watched.
+    Waiting(Vec<WaitingRun>),
+    /// What is remembered of the run in a folder.
+    Found(PathBuf, Option<OpenRemote>),
+    /// A run's results may be in the bucket by now.
+    LookInBucket {
+        /// The run.
+        run_id: String,
+        /// Whether nothing more will come.
+        is_last: bool,
+    },
+}
+
+/// What the window cannot do itself.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RemoteEffect {
+    /// Describe a device of this machine.
+    Describe(String),
+    /// Ask a worker what it computes on.
+    Ask {
+        /// Its address.
+        worker: String,
+    },
+    /// Look whether a worker's token is kept.
+    FindToken {
+        /// Its address.
+        worker: String,
+    },
+    /// Keep a worker's token.
+    KeepToken {
+        /// Its address.
+        worker: String,
+        /// The token.
+        token: Secret,
+    },
+    /// Forget a worker's token.
+    ForgetToken {
+        /// Its address.
+        worker: String,
+    },
+    /// List runs that go on without being watched.
+    ListWaiting {
+        /// Where runs are kept.
+        runs_dir: PathBuf,
+    },
+    /// Look what is remembered of the run in a folder.
+    Look(PathBuf),
+    /// Follow the run of a folder again.
+    PickUp(PathBuf),
+    /// Ask the worker for what is missing of the run of a folder.
+    Resume(PathBuf),
+    /// Follow the run under way no longer.
+    Leave,
+}

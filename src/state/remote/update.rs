@@ -1,0 +1,185 @@
+//! What messages and events about runs elsewhere do to the state.
+
+use super::{PlaceKind, RemoteEffect, RemoteEvent, RemoteMsg, WaitingRun};
+use crate::state::bucket::BucketEvent;
+use crate::state::bucket::transfer::PullView;
+use crate::state::{AppState, Effect, bucket};
+use std::path::{Path, PathBuf};
+
+fn effect(effect: RemoteEffect) -> Vec<Effect> {
+    vec![Effect::Remote(effect)]
+}
+
+/// Keeps the form's worker for the next start of the program, and finds out what the form now needs to show.
+pub fn follow_form(state: &mut AppState) -> Vec<Effect> {
+    let form = &state.compose;
+    state.settings.place = form.place;
+    state.settings.worker.clone_from(&form.worker);
+    state.settings.worker_user.clone_from(&form.user);
+    let mut effects = Vec::new();
+    match form.place {
+        PlaceKind::ThisMachine => {
+            let is_known = |device: &String| *device == form.device;
+            let known = state.remote.device.as_ref().map(|(device, _)| device);
+            if !known.is_some_and(is_known) {
+                effects.extend(effect(RemoteEffect::Describe(form.device.clone())));
+            }
+        }
+        PlaceKind::Worker | PlaceKind::Service => {
+            let worker = form.worker.trim().to_owned();
+            let known = state.remote.token.as_ref().map(|(worker, _)| worker);
+            if !worker.is_empty() && known != Some(&worker) {
+                effects.extend(effect(RemoteEffect::FindToken { worker }));
+            }
+        }
+    }
+    effects
+}
+
+/// Does what a panel says.
+pub fn on_msg(state: &mut AppState, msg: RemoteMsg) -> Vec<Effect> {
+    let worker = state.compose.worker.trim().to_owned();
+    match msg {
+        RemoteMsg::Ask => {
+            state.remote.asking = Some(worker.clone());
+            effect(RemoteEffect::Ask { worker })
+        }
+        RemoteMsg::TypeToken(token) => {
+            state.remote.typed_token = token;
+            Vec::new()
+        }
+        RemoteMsg::KeepToken => {
+            let token = std::mem::take(&mut state.remote.typed_token);
+            effect(RemoteEffect::KeepToken { worker, token })
+        }
+        RemoteMsg::ForgetToken => effect(RemoteEffect::ForgetToken { worker }),
+        RemoteMsg::Watch(dir) => {
+            if state.is_running() {
+                state.toast("a run is under way; let it end or leave it first", true);
+                return Vec::new();
+            }
+            effect(RemoteEffect::PickUp(dir))
+        }
+        RemoteMsg::Leave => effect(RemoteEffect::Leave),
+    }
+}
+
+/// Takes what comes back from the background.
+pub fn on_event(state: &mut AppState, event: RemoteEvent) -> Vec<Effect> {
+    let remote = &mut state.remote;
+    match event {
+        RemoteEvent::Device(device, words) => remote.device = Some((device, words)),
+        RemoteEvent::Asked { worker, result } => {
+            if remote.asking.as_ref() == Some(&worker) {
+                remote.asking = None;
+            }
+            remote.asked = Some((worker, result));
+        }
+        RemoteEvent::Token { worker, result } => match result {
+            Ok(found) => {
+                // With another token the answer may be another.
+                if remote.asked.as_ref().is_some_and(|(one, _)| *one == worker) {
+                    remote.asked = None;
+                }
+                remote.token = Some((worker, found));
+            }
+            Err(problem) => {
+                remote.token = Some((worker, None));
+                state.toast(problem, true);
+            }
+        },
+        RemoteEvent::Waiting(waiting) => remote.waiting = waiting,
+        RemoteEvent::Found(dir, open) => {
+            let is_open = state.run.as_ref().is_some_and(|view| view.dir == dir);
+            if !is_open {
+                return Vec::new();
+            }
+            let goes_on = open.as_ref().is_some_and(|open| !open.has_ended);
+            remote.open = open;
+            let was_opened = remote.may_pick_up.take_if(|one| *one == dir).is_some();
+            if goes_on && was_opened && !state.is_running() {
+                return effect(RemoteEffect::PickUp(dir));
+            }
+        }
+        RemoteEvent::LookInBucket { run_id, is_last } => {
+            return look_in_bucket(state, run_id, is_last);
+        }
+    }
+    Vec::new()
+}
+
+/// Fetches what a run elsewhere has left in the bucket, unless that is under way.
+fn look_in_bucket(state: &mut AppState, run_id: String, is_last: bool) -> Vec<Effect> {
+    let is_fetching = state
+        .bucket
+        .pull
+        .as_ref()
+        .is_some_and(|pull| pull.is_running() && pull.request.run_id == run_id);
+    let is_first = state.remote.in_bucket.as_ref() != Some(&run_id);
+    // The last time a failure counts.
+    state.remote.in_bucket = (!is_last).then(|| run_id.clone());
+    if is_fetching {
+        return Vec::new();
+    }
+    let is_busy = state.bucket.pull.as_ref().is_some_and(PullView::is_running);
+    if !is_first && is_busy {
+        // Another run is fetched, which somebody wants to see.
+        return Vec::new();
+    }
+    if !is_first {
+        // Whoever looks at something else meanwhile goes on with that.
+        return bucket::pull_run(state, run_id);
+    }
+    let found = BucketEvent::AddressIsRun {
+        bucket: None,
+        run_id,
+    };
+    bucket::on_event(state, found)
+}
+
+/// A run was opened: it may be made elsewhere.
+pub fn after_opening(state: &mut AppState, dir: &Path) -> Vec<Effect> {
+    state.remote.open = None;
+    state.remote.may_pick_up = Some(dir.to_owned());
+    vec![look(dir.to_owned())]
+}
+
+/// Asks what is remembered of the run in a folder.
+pub fn look(dir: PathBuf) -> Effect {
+    Effect::Remote(RemoteEffect::Look(dir))
+}
+
+/// Whether that a run could not be fetched is to be expected: somebody is still making its first cell.
+pub fn look_in_bucket_failed(state: &AppState, run_id: &str) -> bool {
+    state.remote.in_bucket.as_deref() == Some(run_id)
+}
+
+/// Runs what is missing of the open run where it was made; `None` if that is this machine.
+pub fn resume(state: &AppState) -> Option<Vec<Effect>> {
+    let view = state.run.as_ref()?;
+    let open = state.remote.open.as_ref()?;
+    let is_its = open.is_worker && open.run.dir == view.dir;
+    is_its.then(|| {
+        let dir = view.dir.clone();
+        effect(if open.has_ended {
+            RemoteEffect::Resume(dir)
+        } else {
+            RemoteEffect::PickUp(dir)
+        })
+    })
+}
+
+/// Asks for the list of runs that go on without being watched.
+pub fn list_waiting(state: &AppState) -> Effect {
+    Effect::Remote(RemoteEffect::ListWaiting {
+        runs_dir: PathBuf::from(&state.settings.runs_dir),
+    })
+}
+
+impl super::RemoteView {
+    /// Runs that could be watched: not the one under way.
+    pub fn watchable(&self, running: Option<&Path>) -> Vec<&WaitingRun> {
+        let is_other = |run: &&WaitingRun| running != Some(run.dir.as_path());
+        self.waiting.iter().filter(is_other).collect()
+    }
+}
