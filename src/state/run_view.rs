@@ -44,6 +44,8 @@ pub struct LiveRun {
     pub is_cancelling: bool,
     /// Who makes it, if that is not this machine: a worker's address.
     pub elsewhere: Option<String>,
+    /// Why times made there do not compare with production's, in a sentence.
+    pub caution: Option<String>,
     /// What keeps news from coming: `connection lost, trying again in 4 s`.
     pub trouble: Option<String>,
 }
@@ -62,6 +64,7 @@ impl LiveRun {
             elapsed_secs: 0.0,
             is_cancelling: false,
             elsewhere,
+            caution: None,
             trouble: None,
         }
     }

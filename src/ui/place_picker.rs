@@ -69,7 +69,7 @@ fn this_machine_ui(
 fn device_words_ui(ui: &mut egui::Ui, words: &DeviceWords) {
     ui.label(&words.label);
     if let Some(warning) = &words.warning {
-        ui.colored_label(theme::warning(ui), "⚠ not production's L4")
+        ui.colored_label(theme::warning(ui), theme::NOT_PRODUCTION)
             .on_hover_text(warning);
     }
 }

@@ -154,6 +154,10 @@ fn running_ui(ui: &mut egui::Ui, state: &AppState, out: &mut Vec<Msg>) {
         Some(_) => ui.colored_label(theme::warning(ui), live.words()),
         None => ui.label(live.words()),
     };
+    if let Some(caution) = &live.caution {
+        ui.colored_label(theme::warning(ui), theme::NOT_PRODUCTION)
+            .on_hover_text(caution);
+    }
     // On the compose page it stands beside the button that starts a run.
     if !live.is_cancelling && state.page != Page::Compose && ui.button("Cancel run").clicked() {
         out.push(Msg::Command(Command::CancelRun));

@@ -10,6 +10,9 @@ pub const WARNING: Color32 = Color32::from_rgb(0xe8, 0x9b, 0x2c);
 /// Warnings only, on a light panel.
 const WARNING_ON_LIGHT: Color32 = Color32::from_rgb(0x9a, 0x52, 0x00);
 
+/// What is said of a device that is not production's; why it matters stands under the pointer.
+pub const NOT_PRODUCTION: &str = "⚠ not production's L4";
+
 /// The colour of a warning that stands on a panel.
 pub fn warning(ui: &egui::Ui) -> Color32 {
     if ui.visuals().dark_mode {

@@ -313,13 +313,11 @@ async fn followed(
         };
         return service.follow(intent, is_start).await;
     }
-    if is_start {
-        // Before anything is asked for; a worker that cannot be reached yet is waited for below.
-        if let Ok(gpu) = client.gpu().await
-            && let Some(warning) = gpu.warning
-        {
-            outbox.send(Event::Note(format!("{}: {warning}", note.worker)));
-        }
+    // Before anything is asked for; a worker that cannot be reached yet is waited for below.
+    if let Ok(gpu) = client.gpu().await
+        && let Some(warning) = gpu.warning
+    {
+        teller.caution(warning);
     }
     let run_id = note.run_id.clone();
     let worker = note.worker.clone();

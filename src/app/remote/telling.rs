@@ -75,6 +75,12 @@ impl Teller {
         self.outbox.send(event);
     }
 
+    /// Tells why times made there do not compare with production's.
+    pub(super) fn caution(&self, sentence: String) {
+        self.lock().live.caution = Some(sentence);
+        self.tell_now();
+    }
+
     /// Tells what is being done, in words.
     pub(super) fn phase(&self, phase: String) {
         self.lock().live.phase = phase;
