@@ -3,6 +3,7 @@
 //! | file | job |
 //! |---|---|
 //! | [`wire`] | the JSON documents that are asked and answered |
+//! | `reading` | a request's body, or what is wrong with it |
 //! | [`plan`] | a request becomes a run that `audit` can make; finds its session |
 //! | [`record`] | what is remembered of each run across restarts |
 //! | [`queue`] | one run at a time; the others wait, up to a stated number |
@@ -35,6 +36,7 @@ mod known;
 mod pictures;
 pub mod plan;
 pub mod queue;
+mod reading;
 pub mod record;
 pub mod refusal;
 mod respond;

@@ -1,7 +1,6 @@
 //! The JSON that goes over the wire. A request with a field that is not known is refused; an answer has
 //! every field every time, null where nothing is known. `assets/deploy/openapi.json` describes the same.
 
-use super::refusal::Refusal;
 use crate::model::cell::{Guidance, Quant, RadiusPx, Steps};
 use crate::model::ids::{RunId, SessionId, UserId};
 use crate::model::mask_recipe::MaskRecipe;
@@ -9,6 +8,8 @@ use crate::model::run::{CellState, Environment, InferenceSize};
 use crate::report::json::ShownCell;
 use serde::{Deserialize, Serialize};
 use std::num::NonZeroU32;
+
+pub use super::reading::parse_request;
 
 /// `POST /audit`: what is to be run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -111,45 +112,6 @@ impl From<InferenceRequest> for InferenceSize {
         }
     }
 }
-
-/// Reads a request's body.
-///
-/// # Errors
-/// [`Refusal::Malformed`] if it is no JSON, [`Refusal::Invalid`] if a field is not what it must be; both
-/// name the line and the column.
-pub fn parse_request(body: &[u8]) -> Result<AuditRequest, Refusal> {
-    let refused = |error: serde_json::Error| {
-        let problem = format!("the request cannot be read: {error}");
-        if error.is_data() {
-            Refusal::Invalid(problem)
-        } else {
-            Refusal::Malformed(problem)
-        }
-    };
-    // An object could also be read from an array of its fields' values, which nobody means.
-    let shape: serde_json::Value = serde_json::from_slice(body).map_err(refused)?;
-    for (pointer, what) in OBJECTS {
-        if shape
-            .pointer(pointer)
-            .is_some_and(serde_json::Value::is_array)
-        {
-            return Err(Refusal::Invalid(format!(
-                "the request cannot be read: {what} must be an object, not an array"
-            )));
-        }
-    }
-    serde_json::from_slice(body).map_err(refused)
-}
-
-/// What must be an object in a request: where it stands, and how it is called.
-const OBJECTS: [(&str, &str); 6] = [
-    ("", "the request"),
-    ("/matrix", "matrix"),
-    ("/recipe", "recipe"),
-    ("/inference", "inference"),
-    ("/inference/whole", "inference.whole"),
-    ("/inference/crop", "inference.crop"),
-];
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -514,76 +476,6 @@ pub fn cell_finished(run_id: &RunId, name: &str, state: &CellState) -> RunEvent 
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
     use super::*;
-
-    fn refused(body: &str) -> Refusal {
-        parse_request(body.as_bytes()).unwrap_err()
-    }
-
-    #[test]
-    fn what_the_python_service_is_sent_is_a_request() {
-        let request =
-            parse_request(br#"{"user_id": "u1", "session_id": "D1A406F5", "run_id": "r-1"}"#)
-                .unwrap();
-        assert_eq!(request.run_id, Some(RunId::new("r-1").unwrap()));
-        assert_eq!(request.matrix, None);
-    }
-
-    #[test]
-    fn broken_json_is_malformed_and_a_wrong_field_is_invalid() {
-        for body in [
-            "",
-            "{",
-            "[1,",
-            "{\"user_id\": \"u\"} x",
-            &"[".repeat(60_000),
-        ] {
-            assert!(matches!(refused(body), Refusal::Malformed(_)), "{body:.20}");
-        }
-        let ids = r#""user_id": "u", "session_id": "s""#;
-        for (body, expected) in [
-            (r#"{"user_id": "u"}"#.to_owned(), "session_id"),
-            (
-                format!(r#"{{{ids}, "colour": 1}}"#),
-                "unknown field `colour`",
-            ),
-            (format!(r#"{{{ids}, "user_id": "v"}}"#), "duplicate field"),
-            (format!(r#"{{{ids}, "run_id": "../x"}}"#), "run id must be"),
-            (
-                format!(r#"{{{ids}, "run_id": "a\u0000"}}"#),
-                "run id must be",
-            ),
-            (format!(r#"{{{ids}, "max_variations": 0}}"#), "nonzero"),
-            (
-                format!(r#"{{{ids}, "matrix": {{"guidances": [-1]}}}}"#),
-                "guidance must be",
-            ),
-            (
-                format!(r#"{{{ids}, "matrix": {{"quants": ["../Q4_0"]}}}}"#),
-                "a quant is",
-            ),
-            (
-                format!(r#"{{{ids}, "inference": {{"whole": {{"long_side_px": 64, "x": 1}}}}}}"#),
-                "unknown field `x`",
-            ),
-        ] {
-            let refusal = refused(&body);
-            assert!(matches!(refusal, Refusal::Invalid(_)), "{body}: {refusal}");
-            let text = refusal.to_string();
-            assert!(text.contains(expected) && text.contains("line 1"), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_array_is_no_object() {
-        for body in [
-            r#"["u", "s", null, null, null, null, null, null]"#,
-            r#"{"user_id": "u", "session_id": "s", "inference": {"whole": [64]}}"#,
-        ] {
-            let refusal = refused(body);
-            assert!(matches!(refusal, Refusal::Invalid(_)), "{body}: {refusal}");
-            assert!(refusal.to_string().contains("must be an object"));
-        }
-    }
 
     #[test]
     fn the_same_run_may_be_asked_for_under_a_name_and_in_parts() {

@@ -199,9 +199,9 @@ fn hints_ui(ui: &mut egui::Ui, state: &AppState, form: &ComposeForm) {
              cancelled from here."
         }
         _ => {
-            "The worker reads the session from its own folder (--sessions), as USER/SESSION or SESSION. One \
-             that is only on this machine must be copied there first, with image.png and mask.png. The run \
-             goes on when this window is closed."
+            "The worker takes the session from its own folder (--sessions), as USER/SESSION or SESSION, or from \
+             its bucket. One that is only on this machine must be put there first, with image.png and \
+             mask.png. The run goes on when this window is closed."
         }
     };
     ui.add(egui::Label::new(egui::RichText::new(text).weak()).wrap());

@@ -51,9 +51,7 @@ async fn a_run_is_cancelled_while_it_loads() {
     let client = &worker.client;
     worker.script.hold(Stage::Load("Q4_0"));
     client.submit(&request("r1")).await;
-    client
-        .until("r1", "loading", |status| status["phase"] == "loading Q4_0")
-        .await;
+    client.until_loading("r1", "Q4_0").await;
     assert_eq!(client.delete("/audit/r1").await.status, 202);
     let status = client.until_state("r1", "cancelled").await;
     assert_eq!(status["cells"]["done"], 0);
@@ -69,9 +67,7 @@ async fn a_run_is_cancelled_in_the_middle_of_a_cell() {
     let client = &worker.client;
     worker.script.hold(Stage::Step);
     client.submit(&request("r1")).await;
-    let status = client
-        .until("r1", "stepping", |status| status["cell"]["step"] == 1)
-        .await;
+    let status = client.until_stepping("r1").await;
     assert_eq!(status["cell"]["name"], "Q4_0_gs2");
     assert_eq!(status["cell"]["steps"], 2);
     assert_eq!(client.delete("/audit/r1").await.status, 202);
@@ -89,9 +85,7 @@ async fn cells_that_were_finished_before_a_cancel_stay() {
     // The second quant's load comes after two finished cells.
     worker.script.hold(Stage::Load("Q8_0"));
     client.submit(&request("r1")).await;
-    client
-        .until("r1", "loading", |status| status["phase"] == "loading Q8_0")
-        .await;
+    client.until_loading("r1", "Q8_0").await;
     assert_eq!(client.delete("/audit/r1").await.status, 202);
     let status = client.until_state("r1", "cancelled").await;
     assert_eq!(status["cells"]["done"], 2);

@@ -252,14 +252,11 @@ async fn a_body_that_is_too_large_is_not_read() {
 #[tokio::test]
 async fn who_sends_slowly_is_not_waited_for() {
     let place = Place::new();
-    let setup = Setup {
-        limits: Limits {
-            head: Duration::from_millis(300),
-            body: Duration::from_millis(300),
-            ..Limits::default()
-        },
-        ..Setup::default()
-    };
+    let setup = Setup::limited(Limits {
+        head: Duration::from_millis(300),
+        body: Duration::from_millis(300),
+        ..Limits::default()
+    });
     let worker = Worker::with(&place, setup).await;
     // Nothing, half a line, a header that never ends, an open connection without a next request.
     for head in [
@@ -319,9 +316,7 @@ async fn two_hundred_readers_at_once_all_get_the_status() {
     let client = &worker.client;
     worker.script.hold(Stage::Step);
     client.submit(&request("r1")).await;
-    client
-        .until("r1", "stepping", |status| status["cell"]["step"] == 1)
-        .await;
+    client.until_stepping("r1").await;
     let mut streams = Vec::new();
     for _ in 0..200 {
         streams.push(TcpStream::connect(worker.address).await.unwrap());
@@ -360,14 +355,11 @@ async fn two_hundred_readers_at_once_all_get_the_status() {
 #[tokio::test]
 async fn more_connections_than_there_is_room_for_wait_their_turn() {
     let place = Place::new();
-    let setup = Setup {
-        limits: Limits {
-            connections: 2,
-            head: Duration::from_millis(300),
-            ..Limits::default()
-        },
-        ..Setup::default()
-    };
+    let setup = Setup::limited(Limits {
+        connections: 2,
+        head: Duration::from_millis(300),
+        ..Limits::default()
+    });
     let worker = Worker::with(&place, setup).await;
     let mut idle = Vec::new();
     for _ in 0..4 {

@@ -14,11 +14,7 @@ async fn a_second_run_waits_and_a_third_is_turned_away() {
     let client = &worker.client;
     worker.script.hold(Stage::Load("Q4_0"));
     client.submit(&request("first")).await;
-    client
-        .until("first", "loading", |status| {
-            status["phase"] == "loading Q4_0"
-        })
-        .await;
+    client.until_loading("first", "Q4_0").await;
     client.submit(&request("second")).await;
     let second = client.status("second").await;
     assert_eq!(second["state"], "queued");

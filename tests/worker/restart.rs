@@ -1,8 +1,7 @@
 //! Stopped and started again in this process: what was under way goes on, and what is remembered is true.
 
 use crate::support::{CELLS, Place, Setup, Stage, Worker, names, request};
-use fill_audit::remote::plan::Places;
-use fill_audit::remote::{Limits, Queue, QueueOptions, RemoteError};
+use fill_audit::remote::{Limits, Queue, RemoteError};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +14,7 @@ async fn a_run_that_was_interrupted_goes_on_and_repeats_no_finished_cell() {
     worker.script.hold(Stage::Load("Q8_0"));
     client.submit(&request("r1")).await;
     client.submit(&request("r2")).await;
-    client
-        .until("r1", "loading", |status| status["phase"] == "loading Q8_0")
-        .await;
+    client.until_loading("r1", "Q8_0").await;
     let mut events = client.events("r1", None).await;
     let seen = events.next().await.unwrap();
     let first = Arc::clone(&worker.script);
@@ -49,20 +46,14 @@ async fn a_run_that_was_interrupted_goes_on_and_repeats_no_finished_cell() {
 #[tokio::test]
 async fn a_block_that_does_not_end_keeps_no_worker_from_stopping() {
     let place = Place::new();
-    let setup = Setup {
-        limits: Limits {
-            drain: Duration::from_millis(200),
-            ..Limits::default()
-        },
-        ..Setup::default()
-    };
+    let setup = Setup::limited(Limits {
+        drain: Duration::from_millis(200),
+        ..Limits::default()
+    });
     let worker = Worker::with(&place, setup).await;
     worker.script.hold(Stage::Deaf);
     worker.client.submit(&request("r1")).await;
-    worker
-        .client
-        .until("r1", "stepping", |status| status["cell"]["step"] == 1)
-        .await;
+    worker.client.until_stepping("r1").await;
     let script = Arc::clone(&worker.script);
     assert!(!worker.stop().await, "it says that the run did not stop");
     assert_eq!(script.fills(), Vec::<String>::new());
@@ -107,9 +98,7 @@ async fn what_has_ended_is_remembered_as_it_ended() {
     client.until_state("part", "done").await;
     worker.script.hold(Stage::Step);
     client.submit(&request("gone")).await;
-    client
-        .until("gone", "stepping", |status| status["cell"]["step"] == 1)
-        .await;
+    client.until_stepping("gone").await;
     client.delete("/audit/gone").await;
     client.until_state("gone", "cancelled").await;
     let before = [client.status("part").await, client.status("gone").await];
@@ -147,33 +136,8 @@ async fn a_cancel_that_was_answered_outlives_a_kill() {
 #[tokio::test]
 async fn a_worker_that_drains_takes_nothing_more() {
     let place = Place::new();
-    let queue = Queue::open(
-        QueueOptions {
-            places: Places {
-                runs_dir: place.path("runs"),
-                sessions_dir: place.path("sessions"),
-                device: "cpu".to_owned(),
-            },
-            waiting: 1,
-            bucket: None,
-            clock: jiff::Timestamp::now,
-        },
-        Arc::new(|| panic!("nothing is to be made")),
-    )
-    .unwrap();
-    let other = Queue::open(
-        QueueOptions {
-            places: Places {
-                runs_dir: place.path("runs"),
-                sessions_dir: place.path("sessions"),
-                device: "cpu".to_owned(),
-            },
-            waiting: 1,
-            bucket: None,
-            clock: jiff::Timestamp::now,
-        },
-        Arc::new(|| panic!("nothing is to be made")),
-    );
+    let queue = Queue::open(place.queue(1), Arc::new(|| panic!("nothing is to be made"))).unwrap();
+    let other = Queue::open(place.queue(1), Arc::new(|| panic!("nothing is to be made")));
     assert!(matches!(other, Err(RemoteError::Busy { .. })));
     queue.drain();
     queue.ended().await;
@@ -186,16 +150,7 @@ async fn a_worker_that_drains_takes_nothing_more() {
 #[tokio::test]
 async fn a_defect_in_one_run_does_not_keep_the_next_from_being_made() {
     let place = Place::new();
-    let options = QueueOptions {
-        places: Places {
-            runs_dir: place.path("runs"),
-            sessions_dir: place.path("sessions"),
-            device: "cpu".to_owned(),
-        },
-        waiting: 1,
-        bucket: None,
-        clock: jiff::Timestamp::now,
-    };
+    let options = place.queue(1);
     let queue = Queue::open(options, Arc::new(|| panic!("a defect"))).unwrap();
     for name in ["r1", "r2"] {
         let request = serde_json::from_value(request(name)).unwrap();

@@ -259,8 +259,7 @@ async fn every_answer_and_every_event_is_as_described() {
         post(&mut checker, request("r1").to_string(), JSON).await,
         202
     );
-    let stepping = |status: &Value| status["cell"]["step"] == 1;
-    client.until("r1", "stepping", stepping).await;
+    client.until_stepping("r1").await;
     assert_eq!(
         post(&mut checker, request("r2").to_string(), JSON).await,
         429

@@ -16,9 +16,7 @@ async fn a_stream_tells_the_whole_run_and_ends_with_it() {
     let client = &worker.client;
     worker.script.hold(Stage::Load("Q4_0"));
     client.submit(&request("r1")).await;
-    client
-        .until("r1", "loading", |status| status["phase"] == "loading Q4_0")
-        .await;
+    client.until_loading("r1", "Q4_0").await;
     let mut events = client.events("r1", None).await;
     let first = events.next().await.unwrap();
     assert_eq!(first.name, "snapshot");
@@ -61,9 +59,7 @@ async fn the_newest_step_has_a_small_picture() {
     let client = &worker.client;
     worker.script.hold(Stage::Step);
     client.submit(&request("r1")).await;
-    client
-        .until("r1", "stepping", |status| status["cell"]["step"] == 1)
-        .await;
+    client.until_stepping("r1").await;
     // As one who saw the very beginning and lost the connection.
     let snapshot = client.events("r1", None).await.next().await.unwrap();
     let epoch = snapshot.id.split_once('-').unwrap().0.to_owned();
@@ -169,13 +165,10 @@ async fn a_run_goes_on_when_its_reader_is_gone() {
 #[tokio::test]
 async fn there_is_room_for_so_many_readers() {
     let place = Place::new();
-    let setup = Setup {
-        limits: Limits {
-            readers: 2,
-            ..Limits::default()
-        },
-        ..Setup::default()
-    };
+    let setup = Setup::limited(Limits {
+        readers: 2,
+        ..Limits::default()
+    });
     let worker = Worker::with(&place, setup).await;
     let client = &worker.client;
     worker.script.hold(Stage::Load("Q4_0"));

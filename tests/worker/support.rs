@@ -164,6 +164,20 @@ impl Place {
         self.dir.path().join(name)
     }
 
+    /// A queue of the place's runs.
+    pub fn queue(&self, waiting: usize) -> QueueOptions {
+        QueueOptions {
+            places: Places {
+                runs_dir: self.path("runs"),
+                sessions_dir: self.path("sessions"),
+                device: "cpu".to_owned(),
+            },
+            waiting,
+            bucket: None,
+            clock: jiff::Timestamp::now,
+        }
+    }
+
     /// Every file and folder below the place, sorted.
     pub fn everything(&self) -> Vec<PathBuf> {
         fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
@@ -214,6 +228,16 @@ impl Default for Setup {
     }
 }
 
+impl Setup {
+    /// With other limits.
+    pub fn limited(limits: Limits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+}
+
 /// A worker in this process.
 pub struct Worker {
     pub address: SocketAddr,
@@ -250,14 +274,8 @@ impl Worker {
             listen: "127.0.0.1:0".parse().unwrap(),
             token: setup.token,
             queue: QueueOptions {
-                places: Places {
-                    runs_dir: place.path("runs"),
-                    sessions_dir: place.path("sessions"),
-                    device: "cpu".to_owned(),
-                },
-                waiting: setup.waiting,
                 bucket: setup.bucket,
-                clock: jiff::Timestamp::now,
+                ..place.queue(setup.waiting)
             },
             environment: PaintedEngine::default().environment(),
             limits: setup.limits,
@@ -407,6 +425,19 @@ impl Client {
     /// Waits until a run is in a state.
     pub async fn until_state(&self, run_id: &str, state: &str) -> Value {
         self.until(run_id, state, |status| status["state"] == state)
+            .await
+    }
+
+    /// Waits until the first step of a cell is done.
+    pub async fn until_stepping(&self, run_id: &str) -> Value {
+        self.until(run_id, "stepping", |status| status["cell"]["step"] == 1)
+            .await
+    }
+
+    /// Waits until a quant is being loaded.
+    pub async fn until_loading(&self, run_id: &str, quant: &str) -> Value {
+        let phase = format!("loading {quant}");
+        self.until(run_id, &phase, |status| status["phase"] == phase.as_str())
             .await
     }
 

@@ -340,8 +340,8 @@ fn with_remedy(error: ClientError, session: &str) -> ClientError {
             ClientError::NotFound {
                 worker,
                 problem: format!(
-                    "{problem}; copy the folder of session {session}, with image.png and mask.png, into the \
-                     worker's folder of sessions (--sessions)"
+                    "{problem}; put session {session}, with image.png and mask.png, into the worker's folder of \
+                     sessions (--sessions) or into its bucket"
                 ),
             }
         }
