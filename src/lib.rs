@@ -10,7 +10,7 @@
 //! | [`report`] | run and review to Markdown and back | `model`, `imaging` |
 //! | [`pipeline`] | FLUX Fill on candle | `model`, `imaging` |
 //! | [`audit`] | runs a matrix and records it | `pipeline`, `model`, `imaging`, `storage`, `report` |
-//! | [`remote`] | the HTTP worker around `audit`; runs as a Cloud Run job | `audit` and below |
+//! | [`remote`] | the HTTP worker around `audit` and its client; runs as a Cloud Run job | `audit` and below |
 //! | [`state`] | what the window shows; `update` | `model`, `imaging` |
 //! | [`ui`] | draws | `state`, `model`, `imaging` |
 //! | [`app`] | runs `update`, performs effects | all but `cli` |

@@ -24,6 +24,7 @@ mod window {
     mod mask_lab_run;
     mod named_session;
     mod remote;
+    mod remote_job;
     mod run_masks;
     mod run_page;
     pub mod seeing;

@@ -131,7 +131,11 @@ impl Performer {
         let outbox = Outbox { sender, wake };
         let journal = JournalThread::start(outbox.clone());
         let runner = Runner::start(outbox.clone(), Arc::clone(&services.engines));
-        let remote = RemoteRunner::new(services.remote.clone(), outbox.clone());
+        let elsewhere = RemoteServices {
+            storage: services.storage.clone(),
+            ..services.remote.clone()
+        };
+        let remote = RemoteRunner::new(elsewhere, outbox.clone());
         let lab = LabThread::default();
         let figures = FiguresThread::default();
         let bucket = BucketThread::new(services.storage.clone());

@@ -1,6 +1,6 @@
 //! Composing a run: what stands in the form, and the request that it becomes.
 
-use super::remote::{Place, PlaceKind, WorkerPlace};
+use super::remote::{JobForm, Place, PlaceKind, WorkerPlace};
 use crate::model::cell::{Guidance, Quant, RadiusPx, Steps};
 use crate::model::ids::{IdError, SessionId, UserId};
 use crate::model::mask_recipe::MaskRecipe;
@@ -17,6 +17,12 @@ pub struct ComposeForm {
     pub place: PlaceKind,
     /// The worker's address.
     pub worker: String,
+    /// The project of the Cloud Run job.
+    pub job_project: String,
+    /// Its region.
+    pub job_region: String,
+    /// Its name.
+    pub job_name: String,
     /// Whose session the worker takes.
     pub user: String,
     /// The session as the worker knows it.
@@ -62,6 +68,9 @@ impl Default for ComposeForm {
         Self {
             place: PlaceKind::ThisMachine,
             worker: String::new(),
+            job_project: String::new(),
+            job_region: "europe-west4".to_owned(),
+            job_name: "fill-audit".to_owned(),
             user: String::new(),
             session_id: String::new(),
             session_dir: String::new(),
@@ -203,6 +212,19 @@ impl ComposeForm {
         if let Err(error) = &session {
             note("Session there", in_words(&self.session_id, error));
         }
+        if self.place == PlaceKind::Job {
+            if !self.max_cells.trim().is_empty() {
+                note("At most", "a job makes all of its cells".to_owned());
+            }
+            let trimmed = |text: &str| text.trim().to_owned();
+            return Some(Place::Job(JobForm {
+                project: trimmed(&self.job_project),
+                region: trimmed(&self.job_region),
+                job: trimmed(&self.job_name),
+                user: user.ok()?,
+                session: session.ok()?,
+            }));
+        }
         if self.has_integer_kernels {
             note(
                 "Weights",
@@ -269,6 +291,12 @@ impl ComposeForm {
             PlaceKind::Worker | PlaceKind::Service => {
                 &[("Worker", &self.worker), ("Runs", &self.runs_dir)]
             }
+            PlaceKind::Job => &[
+                ("Project", &self.job_project),
+                ("Region", &self.job_region),
+                ("Job", &self.job_name),
+                ("Runs", &self.runs_dir),
+            ],
         };
         for (field, text) in needed {
             if text.trim().is_empty() {
@@ -455,6 +483,33 @@ mod tests {
             ..form
         };
         assert_eq!(fields(&form), ["Session there"]);
+    }
+
+    #[test]
+    fn a_job_needs_its_place_and_makes_all_of_its_cells() {
+        let form = ComposeForm {
+            place: PlaceKind::Job,
+            max_cells: "3".to_owned(),
+            has_integer_kernels: true,
+            ..ComposeForm::default()
+        };
+        let problems = form.request().unwrap_err();
+        let fields: Vec<_> = problems.iter().map(|p| p.field).collect();
+        assert_eq!(fields, ["Project", "User", "Session there", "At most"]);
+        let form = ComposeForm {
+            job_project: "demo-1".to_owned(),
+            user: "u1".to_owned(),
+            session_id: "s1".to_owned(),
+            max_cells: String::new(),
+            ..form
+        };
+        let Place::Job(job) = form.request().unwrap().place else {
+            panic!("a job")
+        };
+        assert_eq!(
+            (job.region.as_str(), job.job.as_str()),
+            ("europe-west4", "fill-audit")
+        );
     }
 
     #[test]

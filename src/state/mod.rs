@@ -481,6 +481,9 @@ impl AppState {
             place: settings.place,
             worker: settings.worker.clone(),
             user: settings.worker_user.clone(),
+            job_project: settings.job_project.clone(),
+            job_region: settings.job_region.clone(),
+            job_name: settings.job_name.clone(),
             ..ComposeForm::default()
         };
         Self {

@@ -24,6 +24,12 @@ pub struct Settings {
     pub worker: String,
     /// Whose sessions it is asked for.
     pub worker_user: String,
+    /// The project of the Cloud Run job.
+    pub job_project: String,
+    /// Its region.
+    pub job_region: String,
+    /// Its name.
+    pub job_name: String,
     /// Memory for pictures, in MiB.
     pub picture_budget_mib: u32,
     /// The failure types on the keys `1` to `9`, in their order.
@@ -45,6 +51,9 @@ impl Default for Settings {
             place: PlaceKind::default(),
             worker: String::new(),
             worker_user: String::new(),
+            job_project: String::new(),
+            job_region: "europe-west4".to_owned(),
+            job_name: "fill-audit".to_owned(),
             picture_budget_mib: 1024,
             failure_types: FailureTypes::default(),
             is_light: false,

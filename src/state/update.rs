@@ -307,6 +307,14 @@ fn start_run(state: &mut AppState) -> Vec<Effect> {
         return Vec::new();
     }
     match state.compose.request() {
+        Ok(request)
+            if matches!(request.place, Place::Job(_))
+                && !matches!(state.remote.plan_of(&request), Some(Ok(_))) =>
+        {
+            state.toast("look at the plan with its time and cost first", true);
+            state.page = Page::Compose;
+            Vec::new()
+        }
         Ok(request) => vec![Effect::StartRun(Box::new(request))],
         Err(problems) => {
             if let Some(first) = problems.first() {

@@ -203,7 +203,7 @@ fn recipe_ui(ui: &mut egui::Ui, form: &mut ComposeForm) {
 }
 
 fn inference_ui(ui: &mut egui::Ui, form: &mut ComposeForm) {
-    let is_here = form.place == PlaceKind::ThisMachine;
+    let is_here = matches!(form.place, PlaceKind::ThisMachine | PlaceKind::Job);
     egui::Grid::new("inference").num_columns(2).show(ui, |ui| {
         ui.label("Inference size");
         ui.horizontal(|ui| {
@@ -250,7 +250,11 @@ fn actions_ui(ui: &mut egui::Ui, state: &AppState, form: &ComposeForm, out: &mut
         );
     }
     ui.horizontal(|ui| {
-        let can_start = state.compose_problems.is_empty() && !state.is_running();
+        let is_planned = form.place != PlaceKind::Job
+            || form
+                .request()
+                .is_ok_and(|request| matches!(state.remote.plan_of(&request), Some(Ok(_))));
+        let can_start = state.compose_problems.is_empty() && !state.is_running() && is_planned;
         if ui
             .add_enabled(can_start, egui::Button::new("Start run"))
             .clicked()

@@ -1,5 +1,5 @@
-//! Where a composed run is made: this machine with its device, a worker with its token, or the Python
-//! service; and what each of them computes on.
+//! Where a composed run is made: this machine with its device, a worker with its token, a Cloud Run job with
+//! its plan, or the Python service; and what each of them computes on.
 
 use super::theme;
 use crate::state::compose::ComposeForm;
@@ -23,13 +23,16 @@ pub fn place_ui(
             ui.radio_value(&mut form.place, kind, kind.label());
         }
     });
-    egui::Grid::new("place").num_columns(2).show(ui, |ui| {
-        if form.place == PlaceKind::ThisMachine {
-            this_machine_ui(ui, state, form, devices);
-        } else {
-            worker_ui(ui, state, form, out);
-        }
-    });
+    egui::Grid::new("place")
+        .num_columns(2)
+        .show(ui, |ui| match form.place {
+            PlaceKind::ThisMachine => this_machine_ui(ui, state, form, devices),
+            PlaceKind::Job => job_ui(ui, form),
+            PlaceKind::Worker | PlaceKind::Service => worker_ui(ui, state, form, out),
+        });
+    if form.place == PlaceKind::Job {
+        plan_ui(ui, state, form, out);
+    }
     if form.place != PlaceKind::ThisMachine {
         hints_ui(ui, state, form);
     }
@@ -140,6 +143,68 @@ fn worker_ui(ui: &mut egui::Ui, state: &AppState, form: &mut ComposeForm, out: &
     }
 }
 
+fn job_ui(ui: &mut egui::Ui, form: &mut ComposeForm) {
+    field_ui(ui, "Project", &mut form.job_project, "the project's id");
+    field_ui(
+        ui,
+        "Region",
+        &mut form.job_region,
+        "one with L4s, such as europe-west4",
+    );
+    field_ui(
+        ui,
+        "Job",
+        &mut form.job_name,
+        "as it was deployed: fill-audit job deploy --print",
+    );
+    field_ui(
+        ui,
+        "User",
+        &mut form.user,
+        "whose session it is in the bucket",
+    );
+    field_ui(
+        ui,
+        "Session there",
+        &mut form.session_id,
+        "the session's id, such as D1A406F5",
+    );
+}
+
+/// Tasks, time and cost, before anything is started.
+fn plan_ui(ui: &mut egui::Ui, state: &AppState, form: &ComposeForm, out: &mut Vec<Msg>) {
+    let remote = &state.remote;
+    let request = form.request().ok();
+    ui.horizontal(|ui| {
+        let can_plan = request.is_some() && !remote.is_planning;
+        if ui
+            .add_enabled(can_plan, egui::Button::new("Show the plan"))
+            .on_hover_text("Tasks, time and cost. Nothing is started.")
+            .clicked()
+        {
+            out.push(Msg::Remote(RemoteMsg::Plan));
+        }
+        if remote.is_planning {
+            ui.spinner();
+            ui.weak("the session is fetched and looked at…");
+        } else if request.is_some() {
+            ui.weak("a run is started once its plan is on screen");
+        }
+    });
+    match request.as_ref().and_then(|request| remote.plan_of(request)) {
+        Some(Ok(lines)) => {
+            for line in lines {
+                ui.label(line);
+            }
+        }
+        Some(Err(problem)) => {
+            let text = egui::RichText::new(problem).color(theme::warning(ui));
+            ui.add(egui::Label::new(text).wrap());
+        }
+        None => {}
+    }
+}
+
 fn gpu_ui(ui: &mut egui::Ui, state: &AppState, worker: &str, out: &mut Vec<Msg>) {
     let remote = &state.remote;
     let can_ask = !worker.is_empty() && remote.asking.is_none();
@@ -193,6 +258,10 @@ fn hints_ui(ui: &mut egui::Ui, state: &AppState, form: &ComposeForm) {
         ui.add(egui::Label::new(text).wrap());
     }
     let text = match form.place {
+        PlaceKind::Job => {
+            "The job's tasks take the session from the bucket of Settings, Storage, and send each cell there as \
+             it ends; they are fetched from there. The job goes on when this window is closed."
+        }
         PlaceKind::Service => {
             "The service runs its own matrix with its own weights and mask, and tells nothing before it is \
              done. Its pictures are fetched from the bucket of Settings, Storage, as they come. It cannot be \

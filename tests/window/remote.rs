@@ -34,18 +34,18 @@ mod proxy;
     clippy::unwrap_used,
     reason = "shared with the worker's tests, which use all of it; a failed unwrap is a failed test"
 )]
-mod support;
+pub mod support;
 
 /// A worker on loopback with a proxy before it, on a runtime of their own.
-struct There {
-    runtime: Runtime,
-    place: Place,
-    worker: Worker,
+pub struct There {
+    pub runtime: Runtime,
+    pub place: Place,
+    pub worker: Worker,
     proxy: Proxy,
 }
 
 impl There {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::with(Setup::default())
     }
 
@@ -66,11 +66,11 @@ impl There {
         }
     }
 
-    fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.proxy.address
     }
 
-    fn until_state(&self, run_id: &str, state: &str) {
+    pub fn until_state(&self, run_id: &str, state: &str) {
         let client = &self.worker.client;
         self.runtime.block_on(client.until_state(run_id, state));
     }
@@ -92,6 +92,7 @@ fn remote(desk: &Desk) -> RemoteServices {
             folder: Some(desk.folder.path().join("tokens")),
         },
         look_every: Some(Duration::from_millis(200)),
+        ..RemoteServices::default()
     }
 }
 
@@ -117,12 +118,12 @@ fn drawn_window(desk: &Desk, size: Vec2, scale: f32) -> Harness<'static, FillAud
         .build_eframe(|cc| FillAuditApp::new(cc, None, services))
 }
 
-fn state<'a>(harness: &'a Harness<'static, FillAuditApp>) -> &'a AppState {
+pub fn state<'a>(harness: &'a Harness<'static, FillAuditApp>) -> &'a AppState {
     harness.state().state()
 }
 
 /// Composes the run that the worker's tests make, on a worker.
-fn compose(harness: &mut Harness<'static, FillAuditApp>, address: SocketAddr) {
+pub fn compose(harness: &mut Harness<'static, FillAuditApp>, address: SocketAddr) {
     let mut form = ComposeForm {
         place: PlaceKind::Worker,
         worker: format!("http://{address}"),
@@ -147,24 +148,24 @@ fn compose(harness: &mut Harness<'static, FillAuditApp>, address: SocketAddr) {
     assert_eq!(state(harness).compose_problems, []);
 }
 
-fn done(harness: &Harness<'static, FillAuditApp>) -> usize {
+pub fn done(harness: &Harness<'static, FillAuditApp>) -> usize {
     let view = state(harness).run.as_ref();
     view.map_or(0, |view| view.run.done_count())
 }
 
-fn until_done(harness: &mut Harness<'static, FillAuditApp>, count: usize) {
+pub fn until_done(harness: &mut Harness<'static, FillAuditApp>, count: usize) {
     step_until(harness, &format!("{count} cells are here"), |harness| {
         done(harness) == count
     });
 }
 
-fn until_ended(harness: &mut Harness<'static, FillAuditApp>) {
+pub fn until_ended(harness: &mut Harness<'static, FillAuditApp>) {
     step_until(harness, "the run has ended", |harness| {
         state(harness).running.is_none()
     });
 }
 
-fn until_label(harness: &mut Harness<'static, FillAuditApp>, text: &str) {
+pub fn until_label(harness: &mut Harness<'static, FillAuditApp>, text: &str) {
     step_until(harness, &format!("it says: {text}"), |harness| {
         harness.query_by_label_contains(text).is_some()
     });
@@ -462,7 +463,7 @@ fn the_compose_page_names_what_this_machine_computes_on() {
         assert_eq!(device, "cpu");
         assert!(harness.query_by_label(&words.label).is_some());
         keep_picture(&mut harness, name);
-        for kind in ["A worker", "The Python service"] {
+        for kind in ["A worker", "A Cloud Run job", "The Python service"] {
             harness.get_by_label(kind).click();
             harness.run_steps(3);
             let short = kind.rsplit(' ').next().unwrap_or_default();

@@ -458,3 +458,66 @@ async fn what_is_no_worker_is_named_as_such() {
         answering.await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_private_service_is_shown_who_asks_beside_the_workers_own_token() {
+    use axum::Router;
+    use axum::body::Body;
+    use axum::extract::Request;
+    use axum::http::Response;
+    use base64::Engine as _;
+    use fill_audit::remote::id_token::IdTokens;
+    use fill_audit::storage::gcs::id_tokens::IdTokenWay;
+    use std::sync::{Arc, Mutex};
+
+    // Both Google's metadata server and the service: what it is shown is written down.
+    let seen: Arc<Mutex<Vec<[String; 2]>>> = Arc::default();
+    let shown = Arc::clone(&seen);
+    let answer = move |request: Request| {
+        let header = |name: &str| {
+            let value = request.headers().get(name);
+            value.map_or("", |value| value.to_str().unwrap()).to_owned()
+        };
+        let is_identity = request.uri().path().ends_with("/identity");
+        if !is_identity {
+            let both = ["authorization", "x-serverless-authorization"].map(header);
+            shown.lock().unwrap().push(both);
+        }
+        async move {
+            if is_identity {
+                let engine = base64::engine::general_purpose::URL_SAFE_NO_PAD;
+                let claims = json!({"exp": 4_000_000_000_u64}).to_string();
+                let token = format!("{}.{}.c2ln", engine.encode("{}"), engine.encode(claims));
+                return Response::new(Body::from(token));
+            }
+            let refused = Response::builder().status(403);
+            refused.body(Body::from("<html>Forbidden</html>")).unwrap()
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().fallback(answer);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = hyper_util::service::TowerToHyperService::new(router.clone());
+            let io = hyper_util::rt::TokioIo::new(stream);
+            let connection =
+                hyper::server::conn::http1::Builder::new().serve_connection(io, service);
+            tokio::spawn(async move {
+                let _ = connection.await;
+            });
+        }
+    });
+    let base = format!("http://{address}");
+    let identity = IdTokens::new(&base, IdTokenWay::Metadata, &base).unwrap();
+    let client = client(address, TOKEN).with_identity(identity);
+    let error = client.gpu().await.unwrap_err();
+    assert!(matches!(error, ClientError::Forbidden { .. }), "{error}");
+    assert!(error.to_string().contains("Cloud Run Invoker"), "{error}");
+    let seen = seen.lock().unwrap().clone();
+    let [[own, identity]] = seen.as_slice() else {
+        panic!("{seen:?}")
+    };
+    assert_eq!(own, &format!("Bearer {TOKEN}"));
+    assert!(identity.starts_with("Bearer e30."), "{identity}");
+}

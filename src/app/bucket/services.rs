@@ -65,6 +65,34 @@ impl StorageServices {
     }
 }
 
+impl StorageServices {
+    /// The settings as they are on disk, and the bucket that they name.
+    ///
+    /// # Errors
+    /// What keeps it from being opened, with the remedy.
+    pub async fn open_configured(
+        &self,
+    ) -> std::result::Result<(StorageConfig, Arc<dyn Store>), String> {
+        let mut config = match &self.config_path {
+            Some(path) => StorageConfig::load(path).map_err(|error| error.to_string())?,
+            None => StorageConfig::default(),
+        };
+        if let Some(bucket) = &self.bucket {
+            config.bucket.clone_from(bucket);
+        }
+        if config.bucket.is_empty() {
+            return Err("no bucket is configured: name one in Settings, Storage".to_owned());
+        }
+        let opening = (self.open)(
+            config.clone(),
+            self.environment.clone(),
+            self.limits.clone(),
+        );
+        let store = opening.await.map_err(|error| error.to_string())?;
+        Ok((config, store))
+    }
+}
+
 /// Opens a Google Cloud Storage bucket.
 pub fn open_gcs(
     config: StorageConfig,

@@ -4,23 +4,27 @@
 //! |---|---|
 //! | `telling` | from a followed run's events to the window's |
 //! | `service` | the Python service, whose results are in the bucket |
+//! | `job` | a Cloud Run job: planned, started, followed |
 //! | `tokens` | where a worker's token is kept |
 //! | `words` | what a device says of itself |
 //!
 //! Closing the window leaves a run that is made elsewhere as it is.
 
+mod job;
 mod service;
 mod telling;
 mod tokens;
 mod words;
 
+pub use job::{OpenJobs, open_cloud_run};
 pub use tokens::TokenStore;
 
+use super::bucket::StorageServices;
 use super::effects::Outbox;
 use super::executor::Executor;
 use super::runner::RunJob;
 use crate::audit::pipeline_engine::environment_of;
-use crate::model::ids::RunId;
+use crate::model::ids::{RunId, SessionId, UserId};
 use crate::model::matrix::Matrix;
 use crate::model::run::InferenceSize;
 use crate::pipeline::ComputeDevice;
@@ -28,12 +32,17 @@ use crate::remote::client::{
     ClientError, ClientOptions, Follow, Intent, Kind, Outcome, RemoteNote, WorkerAddress,
     WorkerClient,
 };
+use crate::remote::id_token::IdTokens;
 use crate::remote::wire::{AuditRequest, InferenceRequest, MatrixRequest, RunState};
 use crate::state::Event;
 use crate::state::compose::{RunRequest, duration_label};
-use crate::state::remote::{OpenRemote, Place, RemoteEffect, RemoteEvent, WaitingRun, WorkerPlace};
+use crate::state::remote::{
+    JobForm, JobPlan, OpenRemote, Place, PlaceKind, RemoteEffect, RemoteEvent, WaitingRun,
+};
+use crate::storage::StorageConfig;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 use telling::Teller;
 use tokio::runtime::Runtime;
@@ -41,15 +50,34 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// What of it tests replace.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone)]
 pub struct RemoteServices {
     /// How long things may take.
     pub options: ClientOptions,
     /// Where tokens are kept.
     pub tokens: TokenStore,
-    /// How often results of the Python service are looked for in the bucket; 15 s if none is given.
+    /// How often results are looked for in the bucket; 15 s if none is given.
     pub look_every: Option<Duration>,
+    /// Opens Cloud Run.
+    pub jobs: Arc<OpenJobs>,
+    /// The bucket that results come from; the window's own.
+    pub storage: StorageServices,
 }
+
+impl Default for RemoteServices {
+    fn default() -> Self {
+        Self {
+            options: ClientOptions::default(),
+            tokens: TokenStore::default(),
+            look_every: None,
+            jobs: Arc::new(open_cloud_run),
+            storage: StorageServices::default(),
+        }
+    }
+}
+
+/// How often results are looked for in the bucket.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
 
 /// Follows runs elsewhere, one at a time, and asks workers what they are. The runtime starts with the first
 /// effect.
@@ -197,6 +225,13 @@ async fn answered(services: &RemoteServices, effect: RemoteEffect) -> Option<Rem
             let result = result.map_err(|error| error.to_string());
             RemoteEvent::Asked { worker, result }
         }
+        RemoteEffect::Plan(request) => {
+            let result = match &request.place {
+                Place::Job(form) => job::plan(services, (*request).clone(), form).await,
+                _ => Err("only a job's run is planned".to_owned()),
+            };
+            RemoteEvent::Planned(JobPlan { request, result })
+        }
         RemoteEffect::FindToken { worker } => {
             token_event(worker, move |worker| tokens.place_of(worker)).await
         }
@@ -230,7 +265,11 @@ async fn answered(services: &RemoteServices, effect: RemoteEffect) -> Option<Rem
             let open = found.await.flatten().map(|(runs_dir, note)| OpenRemote {
                 run: waiting_run(&runs_dir, &note),
                 has_ended: note.ended.is_some(),
-                is_worker: note.kind == Kind::Worker,
+                kind: match note.kind {
+                    Kind::Worker => PlaceKind::Worker,
+                    Kind::Service => PlaceKind::Service,
+                    Kind::Job => PlaceKind::Job,
+                },
             });
             RemoteEvent::Found(dir, open)
         }
@@ -270,7 +309,25 @@ async fn client_of(services: &RemoteServices, worker: &str) -> Result<WorkerClie
     let worker = worker.to_owned();
     let token = blocking(move || tokens.source_of(&worker)).await;
     let token = token.unwrap_or_else(|| Err(ClientError::Token("no token".to_owned())))?;
-    WorkerClient::new(address, token, services.options.clone())
+    let is_cloud_run = address.is_cloud_run();
+    let client = WorkerClient::new(address, token, services.options.clone())?;
+    if !is_cloud_run {
+        return Ok(client);
+    }
+    let storage = &services.storage;
+    let config = storage.config_path.as_deref().map(StorageConfig::load);
+    let credentials = config
+        .and_then(Result::ok)
+        .and_then(|config| config.credentials);
+    let service = client.address().to_string();
+    match IdTokens::find(&service, credentials.as_deref(), &storage.environment).await {
+        Ok(identity) => Ok(client.with_identity(identity)),
+        Err(error) => {
+            // A service that is open to all wants none; one that is not says so.
+            tracing::info!("{service} is asked without saying who we are: {error}");
+            Ok(client)
+        }
+    }
 }
 
 /// Follows a run to its end; its folder, and a sentence or what went wrong.
@@ -281,15 +338,48 @@ async fn run(
     intent: watch::Receiver<Intent>,
 ) -> (Option<PathBuf>, Result<String, String>) {
     let is_start = !matches!(aim, Aim::PickUp(_));
+    let job = match &aim {
+        Aim::Start(request) => match &request.place {
+            Place::Job(form) => Some(((**request).clone(), form.clone())),
+            _ => None,
+        },
+        _ => None,
+    };
     let (runs_dir, note) = match noted(aim) {
         Ok(found) => found,
         Err(problem) => return (None, Err(problem)),
     };
     let dir = runs_dir.join(note.run_id.as_str());
-    let result = followed(services, outbox, (runs_dir, note), intent, is_start).await;
+    let result = if note.kind == Kind::Job {
+        in_job(services, outbox, (runs_dir, note), intent, job).await
+    } else {
+        let followed = followed(services, outbox, (runs_dir, note), intent, is_start).await;
+        followed.map_err(|error| error.to_string())
+    };
     // A run that was refused has no folder.
-    let dir = dir.is_dir().then_some(dir);
-    (dir, result.map_err(|error| error.to_string()))
+    (dir.is_dir().then_some(dir), result)
+}
+
+async fn in_job(
+    services: &RemoteServices,
+    outbox: &Outbox,
+    (runs_dir, note): (PathBuf, RemoteNote),
+    intent: watch::Receiver<Intent>,
+    start: Option<(RunRequest, JobForm)>,
+) -> Result<String, String> {
+    let teller = Teller::new(outbox.clone(), &note);
+    teller.in_folder(runs_dir.join(note.run_id.as_str()));
+    teller.tell_now();
+    let job = job::Job {
+        services,
+        runs_dir,
+        note,
+        teller: &teller,
+    };
+    match start {
+        Some((request, form)) => job.start(request, &form, intent).await,
+        None => job.pick_up(intent).await,
+    }
 }
 
 async fn followed(
@@ -303,7 +393,11 @@ async fn followed(
     teller.tell_now();
     let client = client_of(services, &note.worker).await?;
     if note.kind == Kind::Service {
-        let look_every = services.look_every.unwrap_or(Duration::from_secs(15));
+        // Before an hour of its GPU is asked for: its results can be had from nowhere else.
+        let storage = services.storage.open_configured().await;
+        storage.map_err(ClientError::Folder)?;
+        teller.in_folder(runs_dir.join(note.run_id.as_str()));
+        let look_every = services.look_every.unwrap_or(LOOK_EVERY);
         let service = service::Service {
             client: &client,
             runs_dir,
@@ -397,6 +491,17 @@ fn noted(aim: Aim) -> Result<(PathBuf, RemoteNote), String> {
             dir.display()
         )
     })?;
+    if is_resume && note.kind != Kind::Worker {
+        return Err(match note.kind {
+            Kind::Job => format!(
+                "`fill-audit job start --run-id {}` makes what is missing of a job's run, and shows its time \
+                 and cost first",
+                note.run_id
+            ),
+            _ => "the Python service makes nothing but its whole matrix; compose that anew"
+                .to_owned(),
+        });
+    }
     if is_resume {
         // All that is missing, whatever was asked for first.
         note.request.max_variations = None;
@@ -405,16 +510,25 @@ fn noted(aim: Aim) -> Result<(PathBuf, RemoteNote), String> {
 }
 
 fn new_note(request: RunRequest) -> Result<(PathBuf, RemoteNote), String> {
-    let (kind, place) = match &request.place {
-        Place::Worker(place) => (Kind::Worker, place.clone()),
-        Place::Service(place) => (Kind::Service, place.clone()),
+    let (kind, worker, user, session) = match &request.place {
+        Place::Worker(place) | Place::Service(place) => {
+            let kind = match &request.place {
+                Place::Service(_) => Kind::Service,
+                _ => Kind::Worker,
+            };
+            (kind, place.worker.clone(), &place.user, &place.session)
+        }
+        Place::Job(form) => {
+            let name = job::place_of(form)?.name();
+            (Kind::Job, name, &form.user, &form.session)
+        }
         Place::ThisMachine => return Err("the run is to be made on this machine".to_owned()),
     };
+    let ids = (user.clone(), session.clone());
     let now = jiff::Timestamp::now();
     let run_id = free_id(&request.runs_dir, now)?;
-    let worker = place.worker.clone();
     let runs_dir = request.runs_dir.clone();
-    let request = audit_request(request, place);
+    let request = audit_request(request, ids);
     let note = RemoteNote::new(kind, worker, run_id, request, now);
     Ok((runs_dir, note))
 }
@@ -435,7 +549,7 @@ fn free_id(runs_dir: &Path, now: jiff::Timestamp) -> Result<RunId, String> {
         .ok_or_else(|| format!("no free name for a run was found in {}", runs_dir.display()))
 }
 
-fn audit_request(request: RunRequest, place: WorkerPlace) -> AuditRequest {
+fn audit_request(request: RunRequest, (user_id, session_id): (UserId, SessionId)) -> AuditRequest {
     let Matrix {
         quants,
         guidances,
@@ -445,8 +559,8 @@ fn audit_request(request: RunRequest, place: WorkerPlace) -> AuditRequest {
         dilations,
     } = request.plan.matrix;
     AuditRequest {
-        user_id: place.user,
-        session_id: place.session,
+        user_id,
+        session_id,
         run_id: None,
         matrix: Some(MatrixRequest {
             quants: Some(quants),

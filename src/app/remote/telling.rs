@@ -3,7 +3,7 @@
 use crate::app::effects::Outbox;
 use crate::audit::run_folder;
 use crate::model::cell::{CellDefaults, CellKey};
-use crate::remote::client::{FollowEvent, RemoteNote};
+use crate::remote::client::{FollowEvent, Kind, RemoteNote};
 use crate::remote::wire::{CellCounts, RunEvent, RunState, Status};
 use crate::state::Event;
 use crate::state::run_view::LiveRun;
@@ -39,7 +39,7 @@ struct Inner {
 impl Teller {
     pub(super) fn new(outbox: Outbox, note: &RemoteNote) -> Self {
         let inner = Inner {
-            live: LiveRun::starting(Some(note.worker.clone())),
+            live: LiveRun::starting(Some(short_name(note))),
             dir: None,
             defaults: None,
             before: None,
@@ -78,6 +78,27 @@ impl Teller {
     /// Tells why times made there do not compare with production's.
     pub(super) fn caution(&self, sentence: String) {
         self.lock().live.caution = Some(sentence);
+        self.tell_now();
+    }
+
+    /// The folder that the run is fetched into, by somebody else.
+    pub(super) fn in_folder(&self, dir: PathBuf) {
+        self.lock().dir = Some(dir);
+    }
+
+    /// Tells what keeps news from coming, or that nothing does any more.
+    pub(super) fn trouble(&self, trouble: Option<String>) {
+        self.lock().live.trouble = trouble;
+        self.tell_now();
+    }
+
+    /// Tells how many cells there are.
+    pub(super) fn counted(&self, phase: String, finished: usize, total: usize) {
+        {
+            let mut inner = self.lock();
+            inner.live.phase = phase;
+            (inner.live.finished, inner.live.total) = (finished, total);
+        }
         self.tell_now();
     }
 
@@ -225,6 +246,14 @@ impl Inner {
             | RunEvent::End { .. } => return false,
         }
         true
+    }
+}
+
+/// Who makes a run, short enough for a line: an address, or a job without where it is.
+fn short_name(note: &RemoteNote) -> String {
+    match (note.kind, note.worker.rsplit('/').next()) {
+        (Kind::Job, Some(job)) => format!("job {job}"),
+        _ => note.worker.clone(),
     }
 }
 

@@ -26,6 +26,12 @@ impl WorkerAddress {
         }
     }
 
+    /// Whether it is a service of Cloud Run, which may let in only who shows who they are.
+    pub fn is_cloud_run(&self) -> bool {
+        let host = self.url.host_str();
+        self.url.scheme() == "https" && host.is_some_and(|host| host.ends_with(".run.app"))
+    }
+
     /// Whether what is sent can be read on the way: plain HTTP to another machine.
     pub fn is_readable_on_the_way(&self) -> bool {
         self.url.scheme() == "http" && !self.is_this_machine()
@@ -123,5 +129,9 @@ mod tests {
         assert!(readable("http://gpu-box:8080"));
         assert!(!readable("https://gpu-box"));
         assert!(!readable("http://localhost:8080"));
+        let cloud_run = |text: &str| text.parse::<WorkerAddress>().unwrap().is_cloud_run();
+        assert!(cloud_run("https://worker-1234.europe-west4.run.app"));
+        assert!(!cloud_run("https://run.app.example.com"));
+        assert!(!cloud_run("http://worker-1234.europe-west4.run.app"));
     }
 }

@@ -6,6 +6,7 @@ use super::token::TokenSource;
 use super::{ClientError, WorkerAddress};
 use crate::audit::hash;
 use crate::model::ids::RunId;
+use crate::remote::id_token::{self, IdTokenError, IdTokens};
 use crate::remote::wire::{
     Accepted, AuditRequest, ErrorAnswer, GpuAnswer, RunAnswer, RunEvent, RunFile, RunFiles, Status,
     urls,
@@ -53,6 +54,7 @@ pub struct WorkerClient {
     pub(super) address: WorkerAddress,
     pub(super) token: Arc<dyn TokenSource>,
     pub(super) options: ClientOptions,
+    pub(super) identity: Option<IdTokens>,
 }
 
 impl WorkerClient {
@@ -65,6 +67,7 @@ impl WorkerClient {
         token: Arc<dyn TokenSource>,
         options: ClientOptions,
     ) -> Result<Self, ClientError> {
+        crate::storage::gcs::choose_tls();
         let mut builder = reqwest::Client::builder()
             .connect_timeout(options.connect)
             .read_timeout(options.idle)
@@ -82,7 +85,15 @@ impl WorkerClient {
             address,
             token,
             options,
+            identity: None,
         })
+    }
+
+    /// The same, showing a private service of Cloud Run who asks. The worker's own token goes beside it.
+    #[must_use]
+    pub fn with_identity(mut self, identity: IdTokens) -> Self {
+        self.identity = Some(identity);
+        self
     }
 
     /// The worker.
@@ -211,7 +222,18 @@ impl WorkerClient {
         method: Method,
         path: &str,
     ) -> Result<RequestBuilder, ClientError> {
-        let call = self.http.request(method, self.address.join(path));
+        let mut call = self.http.request(method, self.address.join(path));
+        if let Some(identity) = &self.identity {
+            let shown = identity.header_value().await;
+            let shown = shown.map_err(|error| match error {
+                IdTokenError::Offline { place, detail, .. } => ClientError::Offline {
+                    worker: self.address.to_string(),
+                    problem: format!("{place}: {detail}"),
+                },
+                other => ClientError::Token(other.to_string()),
+            })?;
+            call = call.header(id_token::HEADER, shown);
+        }
         Ok(match self.token.token().await? {
             Some(token) => call.bearer_auth(token),
             None => call,
@@ -290,7 +312,14 @@ impl WorkerClient {
         let is_ours = sentence.is_some();
         let problem = sentence.unwrap_or_else(|| status.to_string());
         let worker = self.address.to_string();
+        if let Some(identity) = &self.identity
+            && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+        {
+            identity.forget().await;
+        }
         match status {
+            // Cloud Run's own answer is no JSON: it does not know the account.
+            StatusCode::UNAUTHORIZED if !is_ours => ClientError::Forbidden { worker, problem },
             StatusCode::UNAUTHORIZED => ClientError::Unauthorized { worker },
             StatusCode::FORBIDDEN => ClientError::Forbidden { worker, problem },
             StatusCode::NOT_FOUND if is_ours => ClientError::NotFound { worker, problem },

@@ -21,6 +21,8 @@ pub enum Kind {
     Worker,
     /// The Python service: its results are in the bucket.
     Service,
+    /// A Cloud Run job: its results are in the bucket.
+    Job,
 }
 
 /// What is remembered of a run.
@@ -31,7 +33,7 @@ pub struct RemoteNote {
     pub schema: u32,
     /// What makes it.
     pub kind: Kind,
-    /// Where: an address of HTTP or HTTPS. The token is kept elsewhere.
+    /// Where: an address of HTTP or HTTPS, whose token is kept elsewhere; or a job's whole name.
     pub worker: String,
     /// The run.
     pub run_id: RunId,

@@ -59,6 +59,7 @@ impl WorkerClient {
     }
 
     fn patient_http(&self) -> Result<reqwest::Client, ClientError> {
+        crate::storage::gcs::choose_tls();
         let mut builder = reqwest::Client::builder()
             .connect_timeout(self.options.connect)
             .tcp_keepalive(Duration::from_secs(30))

@@ -8,6 +8,7 @@ pub(super) use update::{
     after_opening, follow_form, list_waiting, look, look_in_bucket_failed, on_event, on_msg, resume,
 };
 
+use super::compose::RunRequest;
 use crate::model::ids::{SessionId, UserId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -23,11 +24,13 @@ pub enum PlaceKind {
     Worker,
     /// The Python service, whose results are in the bucket.
     Service,
+    /// A Cloud Run job on L4s, whose results are in the bucket.
+    Job,
 }
 
 impl PlaceKind {
     /// All of them, in the order in which they are offered.
-    pub const ALL: [Self; 3] = [Self::ThisMachine, Self::Worker, Self::Service];
+    pub const ALL: [Self; 4] = [Self::ThisMachine, Self::Worker, Self::Job, Self::Service];
 
     /// As it is offered.
     pub fn label(self) -> &'static str {
@@ -35,6 +38,7 @@ impl PlaceKind {
             Self::ThisMachine => "This machine",
             Self::Worker => "A worker",
             Self::Service => "The Python service",
+            Self::Job => "A Cloud Run job",
         }
     }
 }
@@ -48,6 +52,8 @@ pub enum Place {
     Worker(WorkerPlace),
     /// By the Python service.
     Service(WorkerPlace),
+    /// By a Cloud Run job.
+    Job(JobForm),
 }
 
 /// A worker, and the session as it knows it.
@@ -55,6 +61,21 @@ pub enum Place {
 pub struct WorkerPlace {
     /// Its address.
     pub worker: String,
+    /// Whose session it is.
+    pub user: UserId,
+    /// The session.
+    pub session: SessionId,
+}
+
+/// A Cloud Run job, and the session as the bucket has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobForm {
+    /// The project's id.
+    pub project: String,
+    /// Its region.
+    pub region: String,
+    /// Its name.
+    pub job: String,
     /// Whose session it is.
     pub user: UserId,
     /// The session.
@@ -98,8 +119,17 @@ pub struct OpenRemote {
     pub run: WaitingRun,
     /// Whether it was seen to end.
     pub has_ended: bool,
-    /// Whether a worker makes it, which can be asked for what is missing.
-    pub is_worker: bool,
+    /// What makes it.
+    pub kind: PlaceKind,
+}
+
+/// A job's run that was planned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JobPlan {
+    /// What was planned.
+    pub request: Box<RunRequest>,
+    /// Tasks, time and cost, a line each; or why there is no plan.
+    pub result: Result<Vec<String>, String>,
 }
 
 /// Everything about runs elsewhere that the window shows.
@@ -121,6 +151,10 @@ pub struct RemoteView {
     pub open: Option<OpenRemote>,
     /// A run that was just opened, and is followed again if it goes on elsewhere.
     pub may_pick_up: Option<PathBuf>,
+    /// Whether a job's run is being planned.
+    pub is_planning: bool,
+    /// The plan of the job's run that was planned last.
+    pub plan: Option<JobPlan>,
     /// A run whose results are looked for in the bucket, while somebody else makes it.
     pub in_bucket: Option<String>,
 }
@@ -130,6 +164,8 @@ pub struct RemoteView {
 pub enum RemoteMsg {
     /// Ask the form's worker what it computes on.
     Ask,
+    /// Plan the form's run as a job.
+    Plan,
     /// The token was typed.
     TypeToken(Secret),
     /// Keep what was typed as the form's worker's token.
@@ -161,6 +197,8 @@ pub enum RemoteEvent {
         /// Where it is kept; `None` if there is none; or what went wrong.
         result: Result<Option<String>, String>,
     },
+    /// A job's run was planned.
+    Planned(JobPlan),
     /// Runs that go on without being watched.
     Waiting(Vec<WaitingRun>),
     /// What is remembered of the run in a folder.
@@ -184,6 +222,8 @@ pub enum RemoteEffect {
         /// Its address.
         worker: String,
     },
+    /// Plan a job's run: tasks, time and cost.
+    Plan(Box<RunRequest>),
     /// Look whether a worker's token is kept.
     FindToken {
         /// Its address.

@@ -3,6 +3,7 @@
 use super::{PlaceKind, RemoteEffect, RemoteEvent, RemoteMsg, WaitingRun};
 use crate::state::bucket::BucketEvent;
 use crate::state::bucket::transfer::PullView;
+use crate::state::compose::RunRequest;
 use crate::state::{AppState, Effect, bucket};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,9 @@ pub fn follow_form(state: &mut AppState) -> Vec<Effect> {
     state.settings.place = form.place;
     state.settings.worker.clone_from(&form.worker);
     state.settings.worker_user.clone_from(&form.user);
+    state.settings.job_project.clone_from(&form.job_project);
+    state.settings.job_region.clone_from(&form.job_region);
+    state.settings.job_name.clone_from(&form.job_name);
     let mut effects = Vec::new();
     match form.place {
         PlaceKind::ThisMachine => {
@@ -25,6 +29,7 @@ pub fn follow_form(state: &mut AppState) -> Vec<Effect> {
                 effects.extend(effect(RemoteEffect::Describe(form.device.clone())));
             }
         }
+        PlaceKind::Job => {}
         PlaceKind::Worker | PlaceKind::Service => {
             let worker = form.worker.trim().to_owned();
             let known = state.remote.token.as_ref().map(|(worker, _)| worker);
@@ -44,6 +49,16 @@ pub fn on_msg(state: &mut AppState, msg: RemoteMsg) -> Vec<Effect> {
             state.remote.asking = Some(worker.clone());
             effect(RemoteEffect::Ask { worker })
         }
+        RemoteMsg::Plan => match state.compose.request() {
+            Ok(request) => {
+                state.remote.is_planning = true;
+                effect(RemoteEffect::Plan(Box::new(request)))
+            }
+            Err(problems) => {
+                state.compose_problems = problems;
+                Vec::new()
+            }
+        },
         RemoteMsg::TypeToken(token) => {
             state.remote.typed_token = token;
             Vec::new()
@@ -88,6 +103,10 @@ pub fn on_event(state: &mut AppState, event: RemoteEvent) -> Vec<Effect> {
                 state.toast(problem, true);
             }
         },
+        RemoteEvent::Planned(plan) => {
+            remote.is_planning = false;
+            remote.plan = Some(plan);
+        }
         RemoteEvent::Waiting(waiting) => remote.waiting = waiting,
         RemoteEvent::Found(dir, open) => {
             let is_open = state.run.as_ref().is_some_and(|view| view.dir == dir);
@@ -158,15 +177,15 @@ pub fn look_in_bucket_failed(state: &AppState, run_id: &str) -> bool {
 pub fn resume(state: &AppState) -> Option<Vec<Effect>> {
     let view = state.run.as_ref()?;
     let open = state.remote.open.as_ref()?;
-    let is_its = open.is_worker && open.run.dir == view.dir;
-    is_its.then(|| {
-        let dir = view.dir.clone();
-        effect(if open.has_ended {
-            RemoteEffect::Resume(dir)
-        } else {
-            RemoteEffect::PickUp(dir)
-        })
-    })
+    if open.run.dir != view.dir {
+        return None;
+    }
+    let dir = view.dir.clone();
+    if !open.has_ended {
+        return Some(effect(RemoteEffect::PickUp(dir)));
+    }
+    // What the others make again is asked for in another way; a job's costs are shown before.
+    (open.kind != PlaceKind::ThisMachine).then(|| effect(RemoteEffect::Resume(dir)))
 }
 
 /// Asks for the list of runs that go on without being watched.
@@ -177,6 +196,12 @@ pub fn list_waiting(state: &AppState) -> Effect {
 }
 
 impl super::RemoteView {
+    /// The plan of what is asked for, if that is what was planned last.
+    pub fn plan_of(&self, request: &RunRequest) -> Option<&Result<Vec<String>, String>> {
+        let plan = self.plan.as_ref()?;
+        (*plan.request == *request).then_some(&plan.result)
+    }
+
     /// Runs that could be watched: not the one under way.
     pub fn watchable(&self, running: Option<&Path>) -> Vec<&WaitingRun> {
         let is_other = |run: &&WaitingRun| running != Some(run.dir.as_path());
