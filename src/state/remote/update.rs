@@ -208,3 +208,103 @@ impl super::RemoteView {
         self.waiting.iter().filter(is_other).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::remote::{JobPlan, Secret};
+    use crate::state::run_view::LiveRun;
+    use crate::state::settings::Settings;
+    use crate::state::{Event, Msg, Running, update};
+
+    fn running(state: &mut AppState) {
+        state.running = Some(Running {
+            dir: None,
+            live: LiveRun::starting(Some("http://worker".to_owned())),
+        });
+    }
+
+    #[test]
+    fn a_second_run_is_not_watched_beside_the_first() {
+        let mut state = AppState::new(Settings::default());
+        let watch = || Msg::Remote(RemoteMsg::Watch("runs/r1".into()));
+        let expected = Effect::Remote(RemoteEffect::PickUp("runs/r1".into()));
+        assert_eq!(update(&mut state, watch()), [expected]);
+        running(&mut state);
+        assert_eq!(update(&mut state, watch()), []);
+        assert!(state.toasts.iter().any(|toast| toast.is_error));
+    }
+
+    #[test]
+    fn a_token_leaves_the_state_when_it_is_kept_and_is_never_shown() {
+        let mut state = AppState::new(Settings::default());
+        state.compose.worker = " http://worker ".to_owned();
+        let token = Secret("correct-horse-battery".to_owned());
+        update(&mut state, Msg::Remote(RemoteMsg::TypeToken(token.clone())));
+        let effects = update(&mut state, Msg::Remote(RemoteMsg::KeepToken));
+        let worker = "http://worker".to_owned();
+        let kept = RemoteEffect::KeepToken { worker, token };
+        assert!(!format!("{kept:?}").contains("horse"));
+        assert_eq!(effects, [Effect::Remote(kept)]);
+        assert_eq!(state.remote.typed_token, Secret::default());
+    }
+
+    #[test]
+    fn a_bucket_that_has_nothing_yet_is_no_failure_before_the_last_look() {
+        let mut state = AppState::new(Settings::default());
+        let look = |is_last| {
+            let run_id = "r1".to_owned();
+            let event = RemoteEvent::LookInBucket { run_id, is_last };
+            Msg::Event(Event::Remote(event))
+        };
+        let end = |state: &mut AppState| {
+            let job = state.bucket.pull.as_ref().map(|pull| pull.request.job);
+            let problem = Err("nothing is there".to_owned());
+            let ended = BucketEvent::PullEnded(job.unwrap_or_default(), problem);
+            update(state, Msg::Event(Event::Bucket(ended)));
+        };
+        for _ in 0..2 {
+            update(&mut state, look(false));
+            end(&mut state);
+            assert_eq!(state.toasts, []);
+        }
+        update(&mut state, look(true));
+        end(&mut state);
+        assert!(state.toasts.iter().any(|toast| toast.is_error));
+    }
+
+    #[test]
+    fn a_jobs_run_starts_with_the_plan_of_just_that_run() {
+        let mut state = AppState::new(Settings::default());
+        let form = crate::state::compose::ComposeForm {
+            place: PlaceKind::Job,
+            job_project: "demo-1".to_owned(),
+            user: "u1".to_owned(),
+            session_id: "s1".to_owned(),
+            ..state.compose.clone()
+        };
+        let is_start = |effects: &[Effect]| {
+            let mut starts = effects.iter();
+            starts.any(|effect| matches!(effect, Effect::StartRun(_)))
+        };
+        let start = || Msg::Command(crate::state::command::Command::StartRun);
+        update(&mut state, Msg::SetCompose(Box::new(form.clone())));
+        assert!(!is_start(&update(&mut state, start())));
+        let Ok(request) = form.request() else {
+            panic!("it can be run")
+        };
+        let plan = JobPlan {
+            request: Box::new(request),
+            result: Ok(vec!["cost: about 1 USD".to_owned()]),
+        };
+        let planned = RemoteEvent::Planned(plan);
+        update(&mut state, Msg::Event(Event::Remote(planned)));
+        assert!(is_start(&update(&mut state, start())));
+        let other = crate::state::compose::ComposeForm {
+            steps: "50".to_owned(),
+            ..form
+        };
+        update(&mut state, Msg::SetCompose(Box::new(other)));
+        assert!(!is_start(&update(&mut state, start())));
+    }
+}
