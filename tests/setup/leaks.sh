@@ -16,7 +16,7 @@ import json, sys
 pem = json.load(open(sys.argv[1]))["private_key"]
 pieces = [line[:32] for line in pem.splitlines() if len(line) == 64]
 assert len(pieces) > 20, "the test key has not the expected form"
-print("\n".join(["X-Goog-Signature=", "X-Goog-Credential=", "begin private key", "bearer ey", "ya29.", *pieces]))
+print("\n".join(["X-Goog-Signature=", "X-Goog-Credential=", "begin private key", "bearer ey", "ya29.", "correct-horse", *pieces]))
 PYTHON
 )
 found=$(grep -rFic -f <(printf '%s\n' "$secrets") "$logs" | grep -v ':0$' || true)
