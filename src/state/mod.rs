@@ -15,6 +15,7 @@ pub mod pivot;
 pub mod remote;
 pub mod run_masks;
 pub mod run_view;
+mod running;
 pub mod seeing;
 pub mod settings;
 mod shortcut;

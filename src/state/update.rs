@@ -5,10 +5,10 @@ use super::judging::Judging;
 use super::lab::{self, LabMsg};
 use super::look::{self, Channel, Compare, Overlay, Reference, ViewRequest};
 use super::named_session;
-use super::remote::{Place, RemoteMsg};
+use super::remote::Place;
 use super::run_view::RunView;
 use super::{
-    AppState, Effect, Event, FolderFor, Msg, Page, Running, approving, bucket, remote, seeing,
+    AppState, Effect, Event, FolderFor, Msg, Page, approving, bucket, remote, running, seeing,
     update_judging,
 };
 use crate::imaging::difference::Metric;
@@ -253,29 +253,9 @@ fn on_command(state: &mut AppState, command: Command) -> Vec<Effect> {
         }
         Command::Quit => close(state),
         Command::Approve => approving::open(state),
-        Command::StartRun => start_run(state),
-        Command::CancelRun => {
-            let Some(running) = &mut state.running else {
-                return Vec::new();
-            };
-            running.live.is_cancelling = true;
-            state.show_running();
-            vec![Effect::CancelRun]
-        }
-        Command::LeaveRun => {
-            let elsewhere = state.running.as_ref().map(|run| &run.live.elsewhere);
-            match elsewhere {
-                Some(Some(_)) => remote::on_msg(state, RemoteMsg::Leave),
-                Some(None) => {
-                    state.toast("this machine makes the run: it cannot go on alone", true);
-                    Vec::new()
-                }
-                None => {
-                    state.toast("no run is under way", true);
-                    Vec::new()
-                }
-            }
-        }
+        Command::StartRun => running::start(state),
+        Command::CancelRun => running::cancel(state),
+        Command::LeaveRun => running::leave(state),
         Command::ResumeRun if state.running.is_none() && remote::resume(state).is_some() => {
             remote::resume(state).unwrap_or_default()
         }
@@ -299,32 +279,6 @@ fn close_what_is_open(state: &mut AppState) -> bool {
         state.is_help_open = false;
     }
     was_open
-}
-
-fn start_run(state: &mut AppState) -> Vec<Effect> {
-    if state.is_running() {
-        state.toast("a run is under way; cancel it or let it end first", true);
-        return Vec::new();
-    }
-    match state.compose.request() {
-        Ok(request)
-            if matches!(request.place, Place::Job(_))
-                && !matches!(state.remote.plan_of(&request), Some(Ok(_))) =>
-        {
-            state.toast("look at the plan with its time and cost first", true);
-            state.page = Page::Compose;
-            Vec::new()
-        }
-        Ok(request) => vec![Effect::StartRun(Box::new(request))],
-        Err(problems) => {
-            if let Some(first) = problems.first() {
-                state.toast(format!("{}: {}", first.field, first.problem), true);
-            }
-            state.compose_problems = problems;
-            state.page = Page::Compose;
-            Vec::new()
-        }
-    }
 }
 
 fn on_run_command(view: &mut RunView, command: Command, models_dir: &str) -> Vec<Effect> {
@@ -558,51 +512,10 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             }
             check_form(state)
         }
-        Event::RunStarted { dir, .. } => open(state, dir),
-        Event::RunProgress { dir, mut live } => {
-            let now = state.running.as_ref();
-            live.is_cancelling |= now.is_some_and(|now| now.live.is_cancelling);
-            state.running = Some(Running { dir, live: *live });
-            state.show_running();
-            Vec::new()
-        }
-        Event::CellEnded {
-            dir,
-            key,
-            state: cell,
-        } => {
-            if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
-                view.run.cells.insert(key, *cell);
-                view.lay_out();
-            }
-            approving::stage_again(state);
-            Vec::new()
-        }
-        Event::RunEnded { dir, result } => {
-            state.rerun_waits = false;
-            let was_elsewhere = state
-                .running
-                .take()
-                .is_some_and(|running| running.live.elsewhere.is_some());
-            state.show_running();
-            match result {
-                Ok(sentence) => state.toast(sentence, false),
-                Err(problem) => state.toast(problem, true),
-            }
-            // Whoever looks at another run meanwhile goes on with that.
-            let is_open = |dir: &PathBuf| {
-                let is_shown = state.run.as_ref().is_some_and(|view| view.dir == *dir);
-                is_shown || state.opening.as_ref() == Some(dir)
-            };
-            let open = dir.filter(is_open);
-            let mut effects = Vec::new();
-            if was_elsewhere {
-                effects.push(remote::list_waiting(state));
-                effects.extend(open.iter().cloned().map(remote::look));
-            }
-            effects.extend(open.map(Effect::OpenRun));
-            effects
-        }
+        event @ (Event::RunStarted { .. }
+        | Event::RunProgress { .. }
+        | Event::CellEnded { .. }
+        | Event::RunEnded { .. }) => running::on_event(state, event),
         Event::JournalsRead {
             dir,
             events,

@@ -2,7 +2,7 @@
 //! and the bucket say, cancelled. Its pictures come from the bucket.
 
 use super::telling::Teller;
-use super::{RemoteServices, blocking, waited};
+use super::{RemoteServices, blocking};
 use crate::app::bucket::StorageServices;
 use crate::audit::RunRequest as AuditRun;
 use crate::model::ids::RunId;
@@ -13,7 +13,7 @@ use crate::remote::job::{
     JobControl, JobError, JobPlace, JobStatus, Prepared, Price, Wanted, launch, prepare,
 };
 use crate::state::Event;
-use crate::state::compose::RunRequest;
+use crate::state::compose::{RunRequest, duration_label};
 use crate::state::remote::{JobForm, RemoteEvent};
 use crate::storage::cache::Cache;
 use crate::storage::session::pull_session_at;
@@ -280,7 +280,7 @@ impl Job<'_> {
         if status.failed > 0 {
             phase.push_str(&format!(", {} failed", status.failed));
         }
-        let waited = waited(elapsed.as_secs_f64());
+        let waited = duration_label(elapsed.as_secs_f64());
         phase.push_str(&format!(", watched for {waited}"));
         self.teller.trouble(None);
         let tried = status.cells.done + status.cells.failed;

@@ -2,9 +2,9 @@
 //! looked for in the bucket, where it leaves them one by one.
 
 use super::telling::Teller;
-use super::waited;
 use crate::remote::client::{ClientError, Intent, RemoteNote, WorkerClient};
 use crate::state::Event;
+use crate::state::compose::duration_label;
 use crate::state::remote::RemoteEvent;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ impl Service<'_> {
             tokio::select! {
                 result = &mut asking => break result,
                 _ = tell.tick() => {
-                    let waited = waited(started.elapsed().as_secs_f64());
+                    let waited = duration_label(started.elapsed().as_secs_f64());
                     self.teller.phase(format!("the service works since {waited}"));
                 }
                 _ = look.tick() => self.look(false),
