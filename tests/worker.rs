@@ -25,6 +25,8 @@ mod queue;
 mod restart;
 #[path = "worker/schema.rs"]
 mod schema;
+#[path = "worker/scripted.rs"]
+mod scripted;
 #[path = "worker/streams.rs"]
 mod streams;
 #[path = "worker/support.rs"]

@@ -3,6 +3,7 @@
 
 use crate::following::{Follower, cells_of, client, copies, has_waited, note};
 use crate::proxy::{HARMLESS, Harm, Proxy};
+use crate::scripted::Scripted;
 use crate::support::{CELLS, Place, Setup, Stage, TOKEN, Worker, request};
 use fill_audit::audit::run_folder::{self, Verification};
 use fill_audit::model::ids::RunId;
@@ -254,6 +255,49 @@ async fn an_answer_that_is_lost_starts_no_second_run() {
     let is_record = |path: &Path| path.extension().is_some_and(|end| end == "json");
     let paths = records.map(|entry| entry.unwrap().path());
     assert_eq!(paths.filter(|path| is_record(path)).count(), 1);
+}
+
+#[tokio::test]
+async fn a_run_that_has_ended_is_resumed_though_the_first_request_is_lost() {
+    let place = Place::new();
+    let worker = Worker::start(&place).await;
+    worker.script.hold(Stage::Load("Q8_0"));
+    let follower = Follower::start(&place, worker.address, &request("r1"));
+    follower
+        .until("half of it", |events| cells_of(events).len() == 2)
+        .await;
+    follower.want(Intent::Cancel);
+    assert!(follower.outcome().await.0.is_ok());
+    worker.script.release();
+    worker.client.until_state("r1", "cancelled").await;
+    let proxy = Proxy::start(worker.address, HARMLESS).await;
+    proxy.pull_plug(true);
+    let resuming = note(proxy.address, &request("r1"));
+    let follower = Follower::spawn(&place, client(proxy.address, ""), resuming, true);
+    follower.until("waiting", has_waited).await;
+    proxy.pull_plug(false);
+    let events = follower.done().await;
+    assert_eq!(cells_of(&events), CELLS[2..]);
+    assert_same(&place, "r1");
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_been_taken_is_not_noted_as_refused() {
+    let place = Place::new();
+    let refusal = r#"{"error": "who asks?"}"#;
+    let worker = Scripted::start(&[(0, ""), (401, refusal)]).await;
+    let follower = Follower::start(&place, worker.address, &request("r1"));
+    let (outcome, _) = follower.outcome().await;
+    assert!(
+        matches!(outcome, Err(ClientError::Unauthorized { .. })),
+        "{outcome:?}"
+    );
+    assert_eq!(note_of(&place, "r1").ended, None, "it may be under way");
+    // One that was refused at once is not.
+    let worker = Scripted::start(&[(401, refusal)]).await;
+    let follower = Follower::start(&place, worker.address, &request("r2"));
+    assert!(follower.outcome().await.0.is_err());
+    assert_eq!(note_of(&place, "r2").ended.as_deref(), Some("refused"));
 }
 
 #[tokio::test]

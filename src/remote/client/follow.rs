@@ -94,6 +94,8 @@ pub struct Follow<'a> {
     is_waiting: bool,
     is_cancel_sent: bool,
     is_planned: bool,
+    /// An answer to the request was lost: it may have been taken.
+    is_uncertain: bool,
 }
 
 impl<'a> Follow<'a> {
@@ -117,6 +119,7 @@ impl<'a> Follow<'a> {
             is_waiting: false,
             is_cancel_sent: false,
             is_planned: false,
+            is_uncertain: false,
         }
     }
 
@@ -134,8 +137,10 @@ impl<'a> Follow<'a> {
             Ok(Some(outcome)) => return Ok(outcome),
             Ok(None) => {}
             Err(error) => {
-                // Nothing is under way that could be picked up.
-                self.end_note("refused")?;
+                if !self.is_uncertain {
+                    // Nothing is under way that could be picked up.
+                    self.end_note("refused")?;
+                }
                 return Err(error);
             }
         }
@@ -180,12 +185,26 @@ impl<'a> Follow<'a> {
 
     /// Sends the request until an answer comes. `Some` if it is not wanted any more.
     async fn ask(&mut self) -> Result<Option<Outcome>, ClientError> {
-        let mut was_lost = false;
         loop {
-            if was_lost && self.client.status(self.run_id()).await.is_ok() {
-                // Only the answer was lost.
-                (self.tell)(FollowEvent::Taken);
-                return Ok(None);
+            if self.is_uncertain {
+                let is_certain = match self.client.status(self.run_id()).await {
+                    Ok(status) if !status.state.has_ended() => {
+                        // Only the answer was lost.
+                        self.connected();
+                        (self.tell)(FollowEvent::Taken);
+                        return Ok(None);
+                    }
+                    // It may have ended before it was asked for again, which does no harm.
+                    Ok(_) => true,
+                    Err(ClientError::NotFound { .. }) => {
+                        self.is_uncertain = false;
+                        true
+                    }
+                    Err(_) => false,
+                };
+                if is_certain && self.wanted() == Intent::Cancel {
+                    return self.give_up_asking().map(Some);
+                }
             }
             let request = self.note.request.clone();
             match self.client.start(&request).await {
@@ -195,8 +214,11 @@ impl<'a> Follow<'a> {
                     return Ok(None);
                 }
                 Err(error) => {
-                    was_lost = matches!(error, ClientError::Offline { .. });
-                    if !was_lost && self.wanted() != Intent::GoOn && error.may_pass() {
+                    self.is_uncertain |= matches!(
+                        error,
+                        ClientError::Offline { .. } | ClientError::NotAWorker { .. }
+                    );
+                    if !self.is_uncertain && self.wanted() != Intent::GoOn && error.may_pass() {
                         // It was never taken.
                         return self.give_up_asking().map(Some);
                     }
@@ -205,7 +227,7 @@ impl<'a> Follow<'a> {
                     }
                 }
             }
-            if !was_lost && self.wanted() == Intent::Cancel {
+            if !self.is_uncertain && self.wanted() == Intent::Cancel {
                 return self.give_up_asking().map(Some);
             }
         }
