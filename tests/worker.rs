@@ -13,6 +13,8 @@ mod cancel;
 mod client;
 #[path = "worker/following.rs"]
 mod following;
+#[path = "worker/identity.rs"]
+mod identity;
 #[path = "worker/limits.rs"]
 mod limits;
 #[path = "worker/process.rs"]

@@ -11,9 +11,11 @@ use crate::remote::wire::{
     Accepted, AuditRequest, ErrorAnswer, GpuAnswer, RunAnswer, RunEvent, RunFile, RunFiles, Status,
     urls,
 };
+use crate::storage::StorageError;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
-use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+use reqwest::header::{self, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
@@ -224,15 +226,7 @@ impl WorkerClient {
     ) -> Result<RequestBuilder, ClientError> {
         let mut call = self.http.request(method, self.address.join(path));
         if let Some(identity) = &self.identity {
-            let shown = identity.header_value().await;
-            let shown = shown.map_err(|error| match error {
-                IdTokenError::Offline { place, detail, .. } => ClientError::Offline {
-                    worker: self.address.to_string(),
-                    problem: format!("{place}: {detail}"),
-                },
-                other => ClientError::Token(other.to_string()),
-            })?;
-            call = call.header(id_token::HEADER, shown);
+            call = call.header(id_token::HEADER, self.shown(identity).await?);
         }
         Ok(match self.token.token().await? {
             Some(token) => call.bearer_auth(token),
@@ -240,8 +234,34 @@ impl WorkerClient {
         })
     }
 
+    /// What shows a private service who asks.
+    async fn shown(&self, identity: &IdTokens) -> Result<HeaderValue, ClientError> {
+        let shown = identity.header_value().await;
+        let shown = shown.map_err(|error| token_trouble(self.address.to_string(), error))?;
+        let mut shown = HeaderValue::from_str(&shown).map_err(|_odd_characters| {
+            ClientError::Token("the ID token has characters that no header can carry".to_owned())
+        })?;
+        shown.set_sensitive(true);
+        Ok(shown)
+    }
+
+    /// Sends a call, and once more with a new ID token where the one that was kept is not taken any more.
     pub(super) async fn send(&self, call: RequestBuilder) -> Result<Response, ClientError> {
-        let answer = call.send().await.map_err(|error| self.offline(&error))?;
+        let again = call.try_clone();
+        let mut answer = call.send().await.map_err(|error| self.offline(&error))?;
+        if let (Some(identity), Some(again)) = (&self.identity, again)
+            && matches!(
+                answer.status(),
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+            )
+        {
+            identity.forget().await;
+            let shown = self.shown(identity).await?;
+            let mut request = again.build().map_err(|error| self.offline(&error))?;
+            request.headers_mut().insert(id_token::HEADER, shown);
+            let answered = self.http.execute(request).await;
+            answer = answered.map_err(|error| self.offline(&error))?;
+        }
         if answer.status().is_success() {
             Ok(answer)
         } else {
@@ -312,11 +332,6 @@ impl WorkerClient {
         let is_ours = sentence.is_some();
         let problem = sentence.unwrap_or_else(|| status.to_string());
         let worker = self.address.to_string();
-        if let Some(identity) = &self.identity
-            && matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-        {
-            identity.forget().await;
-        }
         match status {
             // Cloud Run's own answer is no JSON: it does not know the account.
             StatusCode::UNAUTHORIZED if !is_ours => ClientError::Forbidden { worker, problem },
@@ -354,6 +369,39 @@ impl WorkerClient {
                 }
             }
         }
+    }
+}
+
+/// What keeps an ID token from being had: told apart by whether it may pass.
+fn token_trouble(worker: String, error: IdTokenError) -> ClientError {
+    let no_room = |problem: String, retry_after| ClientError::NoRoom {
+        worker: worker.clone(),
+        problem,
+        retry_after,
+    };
+    match error {
+        IdTokenError::Offline { place, detail, .. } => ClientError::Offline {
+            problem: format!("{place}: {detail}"),
+            worker,
+        },
+        IdTokenError::Credentials(StorageError::Offline { place, detail }) => {
+            ClientError::Offline {
+                problem: format!("{place}: {detail}"),
+                worker,
+            }
+        }
+        IdTokenError::Credentials(error) if error.is_retryable() => {
+            let wait = match &error {
+                StorageError::Transient { retry_after, .. } => *retry_after,
+                _ => None,
+            };
+            no_room(error.to_string(), wait)
+        }
+        error @ IdTokenError::Refused {
+            status: 408 | 429 | 500..,
+            ..
+        } => no_room(error.to_string(), None),
+        other => ClientError::Token(other.to_string()),
     }
 }
 
@@ -410,5 +458,47 @@ impl EventStream {
             worker: self.worker.clone(),
             problem: problem.to_owned(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_cannot_be_had_for_a_while_is_told_apart_from_one_that_is_refused() {
+        let told = |error| token_trouble("https://w".to_owned(), error);
+        let refused = |status| IdTokenError::Refused {
+            audience: "https://w".to_owned(),
+            place: "the metadata server".to_owned(),
+            status,
+            detail: "no reason".to_owned(),
+        };
+        for status in [408, 429, 500, 503] {
+            assert!(told(refused(status)).may_pass(), "{status}");
+        }
+        for status in [400, 401, 403, 404] {
+            assert!(!told(refused(status)).may_pass(), "{status}");
+        }
+        let wait = Duration::from_secs(7);
+        let transient = told(IdTokenError::Credentials(StorageError::Transient {
+            place: "oauth2".to_owned(),
+            detail: "503".to_owned(),
+            attempts: 3,
+            retry_after: Some(wait),
+        }));
+        assert!(transient.may_pass(), "{transient}");
+        assert_eq!(transient.retry_after(), Some(wait));
+        let offline = told(IdTokenError::Credentials(StorageError::Offline {
+            place: "oauth2".to_owned(),
+            detail: "no route".to_owned(),
+        }));
+        assert!(offline.may_pass(), "{offline}");
+        let none = StorageError::Auth {
+            detail: "none".to_owned(),
+            remedy: "log in".to_owned(),
+        };
+        let none = told(IdTokenError::Credentials(none));
+        assert!(!none.may_pass(), "{none}");
     }
 }
