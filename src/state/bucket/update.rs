@@ -429,6 +429,8 @@ fn pull_ended(state: &mut AppState, job: u64, result: Result<PullOutcome, String
     pull.phase = PullPhase::Ended;
     let dir = pull.request.dir.clone();
     let run_id = pull.request.run_id.clone();
+    let goes_on = pull.goes_on_after_push;
+    let was_stopped = result.as_ref().is_ok_and(|outcome| outcome.was_stopped);
     if let Ok(outcome) = &result
         && !outcome.was_stopped
     {
@@ -436,9 +438,18 @@ fn pull_ended(state: &mut AppState, job: u64, result: Result<PullOutcome, String
         pull.offline.clone_from(&outcome.offline);
         pull.is_in_progress = outcome.is_in_progress;
     }
+    let next = if goes_on {
+        None
+    } else {
+        remote::last_look_after(state, &run_id, was_stopped)
+    };
+    if next.as_ref() == Some(&run_id) {
+        // More has come since this one was listed: what it lacks counts after that.
+        return pull_run(state, run_id);
+    }
     if result.is_err() && remote::look_in_bucket_failed(state, &run_id) {
         // Its first cell is still being made.
-        return Vec::new();
+        return next.map_or_else(Vec::new, |run_id| pull_run(state, run_id));
     }
     if state.opening.as_ref() == Some(&dir) {
         // Nothing of it could be shown.
@@ -472,7 +483,7 @@ fn pull_ended(state: &mut AppState, job: u64, result: Result<PullOutcome, String
             }
         }
     }
-    Vec::new()
+    next.map_or_else(Vec::new, |run_id| pull_run(state, run_id))
 }
 
 fn ask_about(state: &mut AppState, direction: Direction, dir: PathBuf, rows: Vec<ConflictRow>) {

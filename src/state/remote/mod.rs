@@ -5,7 +5,8 @@
 mod update;
 
 pub(super) use update::{
-    after_opening, follow_form, list_waiting, look, look_in_bucket_failed, on_event, on_msg, resume,
+    after_opening, follow_form, last_look_after, list_waiting, look, look_in_bucket_failed,
+    on_event, on_msg, resume,
 };
 
 use super::compose::RunRequest;
@@ -157,6 +158,8 @@ pub struct RemoteView {
     pub plan: Option<JobPlan>,
     /// A run whose results are looked for in the bucket, while somebody else makes it.
     pub in_bucket: Option<String>,
+    /// A run that is looked for a last time, once what is being fetched has come.
+    pub last_look: Option<String>,
 }
 
 /// What a panel says.

@@ -137,12 +137,12 @@ fn look_in_bucket(state: &mut AppState, run_id: String, is_last: bool) -> Vec<Ef
     let is_first = state.remote.in_bucket.as_ref() != Some(&run_id);
     // The last time a failure counts.
     state.remote.in_bucket = (!is_last).then(|| run_id.clone());
-    if is_fetching {
-        return Vec::new();
-    }
     let is_busy = state.bucket.pull.as_ref().is_some_and(PullView::is_running);
-    if !is_first && is_busy {
-        // Another run is fetched, which somebody wants to see.
+    if is_fetching || (!is_first && is_busy) {
+        // What is fetched may be another run, which somebody wants to see; or it was listed too early.
+        if is_last {
+            state.remote.last_look = Some(run_id);
+        }
         return Vec::new();
     }
     if !is_first {
@@ -154,6 +154,12 @@ fn look_in_bucket(state: &mut AppState, run_id: String, is_last: bool) -> Vec<Ef
         run_id,
     };
     bucket::on_event(state, found)
+}
+
+/// The run that is looked for a last time, now that a pull has ended; none if its own was stopped by hand.
+pub fn last_look_after(state: &mut AppState, ended: &str, was_stopped: bool) -> Option<String> {
+    let wanted = state.remote.last_look.take()?;
+    (!was_stopped || wanted != ended).then_some(wanted)
 }
 
 /// A run was opened: it may be made elsewhere.
@@ -212,6 +218,7 @@ impl super::RemoteView {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::bucket::transfer::PullOutcome;
     use crate::state::remote::{JobPlan, Secret};
     use crate::state::run_view::LiveRun;
     use crate::state::settings::Settings;
@@ -271,6 +278,55 @@ mod tests {
         update(&mut state, look(true));
         end(&mut state);
         assert!(state.toasts.iter().any(|toast| toast.is_error));
+    }
+
+    #[test]
+    fn the_last_look_is_not_dropped_while_something_is_fetched() {
+        let look = |state: &mut AppState, run_id: &str, is_last| {
+            let run_id = run_id.to_owned();
+            let event = RemoteEvent::LookInBucket { run_id, is_last };
+            update(state, Msg::Event(Event::Remote(event)))
+        };
+        let end = |state: &mut AppState, result| {
+            let job = state.bucket.pull.as_ref().map(|pull| pull.request.job);
+            let ended = BucketEvent::PullEnded(job.unwrap_or_default(), result);
+            update(state, Msg::Event(Event::Bucket(ended)))
+        };
+        let fetched = |effects: &[Effect]| -> Vec<String> {
+            let mut found = Vec::new();
+            for effect in effects {
+                if let Effect::Bucket(crate::state::bucket::BucketEffect::Pull(request)) = effect {
+                    found.push(request.run_id.clone());
+                }
+            }
+            found
+        };
+        for early in [
+            Err("nothing is there".to_owned()),
+            Ok(PullOutcome::default()),
+        ] {
+            let mut state = AppState::new(Settings::default());
+            assert_eq!(fetched(&look(&mut state, "r1", false)), ["r1"]);
+            assert_eq!(look(&mut state, "r1", true), []);
+            // What was under way was listed too early: it is looked at once more, and then no more.
+            assert_eq!(fetched(&end(&mut state, early)), ["r1"]);
+            assert_eq!(state.toasts, []);
+            assert_eq!(end(&mut state, Ok(PullOutcome::default())), []);
+        }
+        // Another run is fetched meanwhile: this one comes after it.
+        let mut state = AppState::new(Settings::default());
+        look(&mut state, "r1", false);
+        bucket::pull_run(&mut state, "r2".to_owned());
+        assert_eq!(look(&mut state, "r1", true), []);
+        let ended = end(&mut state, Ok(PullOutcome::default()));
+        assert_eq!(fetched(&ended), ["r1"]);
+        // Who stops it has enough of it.
+        look(&mut state, "r1", true);
+        let stopped = PullOutcome {
+            was_stopped: true,
+            ..PullOutcome::default()
+        };
+        assert_eq!(end(&mut state, Ok(stopped)), []);
     }
 
     #[test]
