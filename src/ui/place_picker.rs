@@ -3,7 +3,7 @@
 
 use super::theme;
 use crate::state::compose::ComposeForm;
-use crate::state::remote::{DeviceWords, PlaceKind, RemoteMsg, Secret};
+use crate::state::remote::{DeviceWords, KnownToken, PlaceKind, RemoteMsg, Secret};
 use crate::state::{AppState, Msg};
 use eframe::egui;
 
@@ -122,14 +122,22 @@ fn worker_ui(ui: &mut egui::Ui, state: &AppState, form: &mut ComposeForm, out: &
             out.push(Msg::Remote(RemoteMsg::TypeToken(Secret(typed))));
         }
         match &remote.token {
-            Some((of, Some(place))) if of == worker => {
+            Some(KnownToken {
+                worker: of,
+                place: Some(place),
+                ..
+            }) if of == worker => {
                 if ui.button("Forget token").clicked() {
                     out.push(Msg::Remote(RemoteMsg::ForgetToken));
                 }
                 // Shown whole under the pointer.
                 ui.add(egui::Label::new(format!("kept in {place}")).truncate());
             }
-            Some((of, None)) if of == worker => {
+            Some(KnownToken {
+                worker: of,
+                place: None,
+                ..
+            }) if of == worker => {
                 ui.weak("none is kept for this worker");
             }
             _ => {}
@@ -243,13 +251,11 @@ fn hints_ui(ui: &mut egui::Ui, state: &AppState, form: &ComposeForm) {
         let text = egui::RichText::new(format!("⚠ {warning}")).color(theme::warning(ui));
         ui.add(egui::Label::new(text).wrap());
     }
-    let is_clear = worker.starts_with("http://") && !is_this_machine(worker);
-    if is_clear
-        && state
-            .remote
-            .token
-            .as_ref()
-            .is_some_and(|(of, kept)| of == worker && kept.is_some())
+    if form.place != PlaceKind::Job
+        && let Some(known) = &state.remote.token
+        && known.worker == worker
+        && known.place.is_some()
+        && known.is_readable
     {
         let text = egui::RichText::new(
             "⚠ the token goes over plain http:// and can be read on the way; use https:// or a tunnel",
@@ -274,11 +280,4 @@ fn hints_ui(ui: &mut egui::Ui, state: &AppState, form: &ComposeForm) {
         }
     };
     ui.add(egui::Label::new(egui::RichText::new(text).weak()).wrap());
-}
-
-fn is_this_machine(worker: &str) -> bool {
-    let host = worker.trim_start_matches("http://");
-    ["localhost", "127.", "[::1]"]
-        .iter()
-        .any(|start| host.starts_with(start))
 }

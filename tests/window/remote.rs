@@ -8,11 +8,12 @@ use egui_kittest::Harness;
 use egui_kittest::kittest::Queryable as _;
 use fill_audit::app::remote::{RemoteServices, TokenStore};
 use fill_audit::app::{FillAuditApp, Services};
+use fill_audit::model::ids::RunId;
 use fill_audit::remote::Token;
-use fill_audit::remote::client::ClientOptions;
+use fill_audit::remote::client::{ClientOptions, Kind, RemoteNote};
 use fill_audit::state::command::Command;
 use fill_audit::state::compose::ComposeForm;
-use fill_audit::state::remote::PlaceKind;
+use fill_audit::state::remote::{PlaceKind, RemoteMsg, Secret};
 use fill_audit::state::{AppState, Msg, Page};
 use proxy::{HARMLESS, Proxy};
 use std::net::SocketAddr;
@@ -421,6 +422,37 @@ fn a_worker_says_what_it_computes_on_once_it_has_its_token() {
             .any(|toast| is_told(&toast.text))
     });
     assert_eq!(there.worker.script.fills(), CELLS);
+}
+
+#[test]
+fn a_token_that_can_be_read_on_the_way_is_warned_of_however_the_address_is_written() {
+    let desk = Desk::new();
+    let mut harness = window(&desk, None);
+    let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
+    compose(&mut harness, nowhere);
+    for (worker, is_warned) in [
+        ("gpu-box:8080", true),
+        ("HTTP://gpu-box:8080", true),
+        ("http://localhost.example.com", true),
+        ("http://127.0.0.1:9", false),
+        ("LOCALHOST:9", false),
+        ("https://gpu-box", false),
+    ] {
+        let mut form = state(&harness).compose.clone();
+        worker.clone_into(&mut form.worker);
+        harness.state_mut().send(Msg::SetCompose(Box::new(form)));
+        let token = Secret(TOKEN.to_owned());
+        for msg in [RemoteMsg::TypeToken(token), RemoteMsg::KeepToken] {
+            harness.state_mut().send(Msg::Remote(msg));
+        }
+        step_until(&mut harness, "the token is kept", |harness| {
+            let known = state(harness).remote.token.as_ref();
+            known.is_some_and(|known| known.worker == worker && known.place.is_some())
+        });
+        harness.run_steps(2);
+        let warning = harness.query_by_label_contains("can be read on the way");
+        assert_eq!(warning.is_some(), is_warned, "{worker}");
+    }
 }
 
 #[test]

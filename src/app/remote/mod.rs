@@ -286,7 +286,12 @@ async fn token_event(
     });
     let broken = || Err("the token's store broke off".to_owned());
     let result = done.await.unwrap_or_else(broken);
-    RemoteEvent::Token { worker, result }
+    let address = worker.parse::<WorkerAddress>();
+    RemoteEvent::Token {
+        is_readable: address.is_ok_and(|address| address.is_readable_on_the_way()),
+        worker,
+        result,
+    }
 }
 
 /// Does what may wait for the disk beside the network's threads.

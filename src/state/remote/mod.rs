@@ -102,6 +102,17 @@ pub struct DeviceWords {
     pub warning: Option<String>,
 }
 
+/// What is known of a worker's token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownToken {
+    /// The worker's address as it is typed.
+    pub worker: String,
+    /// Where the token is kept, in words; `None` if there is none.
+    pub place: Option<String>,
+    /// Whether what is sent there can be read on the way.
+    pub is_readable: bool,
+}
+
 /// A run elsewhere that has not been seen to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WaitingRun {
@@ -144,8 +155,8 @@ pub struct RemoteView {
     pub asked: Option<(String, Result<DeviceWords, String>)>,
     /// The token as it is typed.
     pub typed_token: Secret,
-    /// Where a worker's token is kept, in words; by the worker's address. `None` if there is none.
-    pub token: Option<(String, Option<String>)>,
+    /// What is known of the token of the worker that was looked at last.
+    pub token: Option<KnownToken>,
     /// Runs that go on without being watched, the newest first.
     pub waiting: Vec<WaitingRun>,
     /// What is remembered of the open run.
@@ -199,6 +210,8 @@ pub enum RemoteEvent {
         worker: String,
         /// Where it is kept; `None` if there is none; or what went wrong.
         result: Result<Option<String>, String>,
+        /// Whether what is sent there can be read on the way.
+        is_readable: bool,
     },
     /// A job's run was planned.
     Planned(JobPlan),

@@ -1,6 +1,6 @@
 //! What messages and events about runs elsewhere do to the state.
 
-use super::{PlaceKind, RemoteEffect, RemoteEvent, RemoteMsg, WaitingRun};
+use super::{KnownToken, PlaceKind, RemoteEffect, RemoteEvent, RemoteMsg, WaitingRun};
 use crate::state::bucket::BucketEvent;
 use crate::state::bucket::transfer::PullView;
 use crate::state::compose::RunRequest;
@@ -32,7 +32,7 @@ pub fn follow_form(state: &mut AppState) -> Vec<Effect> {
         PlaceKind::Job => {}
         PlaceKind::Worker | PlaceKind::Service => {
             let worker = form.worker.trim().to_owned();
-            let known = state.remote.token.as_ref().map(|(worker, _)| worker);
+            let known = state.remote.token.as_ref().map(|known| &known.worker);
             if !worker.is_empty() && known != Some(&worker) {
                 effects.extend(effect(RemoteEffect::FindToken { worker }));
             }
@@ -90,19 +90,28 @@ pub fn on_event(state: &mut AppState, event: RemoteEvent) -> Vec<Effect> {
             }
             remote.asked = Some((worker, result));
         }
-        RemoteEvent::Token { worker, result } => match result {
-            Ok(found) => {
-                // With another token the answer may be another.
-                if remote.asked.as_ref().is_some_and(|(one, _)| *one == worker) {
-                    remote.asked = None;
-                }
-                remote.token = Some((worker, found));
+        RemoteEvent::Token {
+            worker,
+            result,
+            is_readable,
+        } => {
+            // With another token the answer may be another.
+            if result.is_ok() && remote.asked.as_ref().is_some_and(|(one, _)| *one == worker) {
+                remote.asked = None;
             }
-            Err(problem) => {
-                remote.token = Some((worker, None));
+            let (place, problem) = match result {
+                Ok(place) => (place, None),
+                Err(problem) => (None, Some(problem)),
+            };
+            remote.token = Some(KnownToken {
+                worker,
+                place,
+                is_readable,
+            });
+            if let Some(problem) = problem {
                 state.toast(problem, true);
             }
-        },
+        }
         RemoteEvent::Planned(plan) => {
             remote.is_planning = false;
             remote.plan = Some(plan);
