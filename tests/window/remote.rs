@@ -587,3 +587,60 @@ fn the_python_service_can_be_the_worker_and_its_pictures_come_from_the_bucket() 
     let bad: Vec<_> = state(&harness).toasts.iter().filter(is_bad).collect();
     assert!(bad.is_empty(), "{bad:?}");
 }
+
+#[test]
+fn a_run_of_the_python_service_is_watched_until_its_report_is_in_the_bucket() {
+    let desk = Desk::new();
+    let store = GatedStore::new(&shelf(&desk));
+    let there = shelf(&desk).join("audit").join("asked-before");
+    std::fs::create_dir_all(&there).expect("made");
+    let runs = desk.folder.path().join("runs");
+    let request = support::request("asked-before");
+    let note = RemoteNote::new(
+        Kind::Service,
+        "http://127.0.0.1:9".to_owned(),
+        RunId::new("asked-before").expect("a name"),
+        serde_json::from_value(request).expect("a request"),
+        jiff::Timestamp::now(),
+    );
+    note.write(&runs).expect("written");
+    let ended = || {
+        let note = RemoteNote::read(&runs, &note.run_id).expect("read");
+        note.expect("a note").ended
+    };
+    let services = Services {
+        remote: remote(&desk),
+        ..with_bucket(&desk, &store)
+    };
+    let mut harness = Harness::builder()
+        .with_size(vec2(1280.0, 800.0))
+        .build_eframe(|cc| FillAuditApp::new(cc, None, services));
+    let watch = RemoteMsg::Watch(runs.join("asked-before"));
+    harness.state_mut().send(Msg::Remote(watch));
+    until_label(&mut harness, "its report is looked for in the bucket");
+    // Looked at in vain, and again.
+    for name in ["Q4_0_gs2.png", "Q4_0_gs4.png"] {
+        std::fs::copy(service_run().join(name), there.join(name)).expect("copied");
+    }
+    until_done(&mut harness, 2);
+    assert_eq!(ended(), None, "it still works");
+    assert!(state(&harness).running.is_some());
+    copy_folder(&service_run(), &there);
+    until_done(&mut harness, 15);
+    until_ended(&mut harness);
+    assert_eq!(ended().as_deref(), Some("done"));
+
+    // After the longest time that it may take, nothing is waited for.
+    let old = RemoteNote {
+        run_id: RunId::new("long-ago").expect("a name"),
+        asked_at: "2026-01-01T00:00:00Z".to_owned(),
+        ..note
+    };
+    old.write(&runs).expect("written");
+    let watch = RemoteMsg::Watch(runs.join("long-ago"));
+    harness.state_mut().send(Msg::Remote(watch));
+    step_until(&mut harness, "it is given up", |_| {
+        let note = RemoteNote::read(&runs, &old.run_id).expect("read");
+        note.is_some_and(|note| note.ended.is_some())
+    });
+}

@@ -408,6 +408,7 @@ async fn followed(
             note,
             teller: &teller,
             look_every,
+            storage: &services.storage,
         };
         return service.follow(intent, is_start).await;
     }

@@ -2,10 +2,14 @@
 //! looked for in the bucket, where it leaves them one by one.
 
 use super::telling::Teller;
+use crate::app::bucket::StorageServices;
+use crate::model::run::files;
+use crate::remote::client::service::LONGEST;
 use crate::remote::client::{ClientError, Intent, RemoteNote, WorkerClient};
 use crate::state::Event;
 use crate::state::compose::duration_label;
 use crate::state::remote::RemoteEvent;
+use crate::storage::{ObjectName, StorageError};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -20,6 +24,7 @@ pub(super) struct Service<'a> {
     pub(super) note: RemoteNote,
     pub(super) teller: &'a Teller,
     pub(super) look_every: Duration,
+    pub(super) storage: &'a StorageServices,
 }
 
 impl Service<'_> {
@@ -32,15 +37,10 @@ impl Service<'_> {
         mut intent: watch::Receiver<Intent>,
         is_start: bool,
     ) -> Result<String, ClientError> {
-        let run_id = self.note.run_id.to_string();
         if !is_start {
-            // Nobody can tell whether it still works, but what it makes comes to the bucket.
-            self.look(true);
-            self.end("in the bucket")?;
-            return Ok(format!(
-                "what the Python service has made of run {run_id} is fetched from the bucket"
-            ));
+            return self.watch(intent).await;
         }
+        let run_id = self.note.run_id.to_string();
         self.note.ended = None;
         self.note.write(&self.runs_dir)?;
         let started = Instant::now();
@@ -62,10 +62,7 @@ impl Service<'_> {
                 changed = intent.changed() => {
                     if changed.is_err() || *intent.borrow() != Intent::GoOn {
                         self.look(true);
-                        return Ok(format!(
-                            "the Python service is not waited for any more; it goes on, and run {run_id} \
-                             can be opened from the bucket"
-                        ));
+                        return Ok(not_waited_for(&run_id));
                     }
                 }
             }
@@ -94,6 +91,63 @@ impl Service<'_> {
         }
     }
 
+    /// Fetches what comes to the bucket until its report does. Nobody can tell whether the service still works:
+    /// after the longest time that a request of it may take, nothing more is waited for.
+    async fn watch(mut self, mut intent: watch::Receiver<Intent>) -> Result<String, ClientError> {
+        let run_id = self.note.run_id.to_string();
+        let storage = self.storage.open_configured().await;
+        let (config, store) = storage.map_err(ClientError::Folder)?;
+        let folder = |error: StorageError| ClientError::Folder(error.to_string());
+        let prefix = config.prefix_of_run(&run_id).map_err(folder)?;
+        let report = format!("{prefix}{}", files::REPORT);
+        let report = ObjectName::new(report).map_err(folder)?;
+        // A note whose time cannot be read is watched from now on.
+        let asked_at: jiff::Timestamp = self
+            .note
+            .asked_at
+            .parse()
+            .unwrap_or_else(|_odd_time| jiff::Timestamp::now());
+        loop {
+            // Before the look, so that a look that finds the report fetches all that came before it.
+            let found = store.stat(&report).await;
+            if found.is_ok() {
+                self.look(true);
+                self.end("done")?;
+                return Ok(format!(
+                    "run {run_id} of the Python service is complete; its pictures are fetched from the bucket"
+                ));
+            }
+            let asked_for = Duration::try_from(jiff::Timestamp::now().duration_since(asked_at));
+            let waited = asked_for.unwrap_or_default();
+            if waited >= LONGEST {
+                self.look(true);
+                self.end("in the bucket")?;
+                return Ok(format!(
+                    "the Python service has left no report of run {run_id} in {}; what it has made is fetched \
+                     from the bucket",
+                    duration_label(LONGEST.as_secs_f64())
+                ));
+            }
+            self.teller.trouble(match found {
+                Err(error) if !error.is_not_found() => Some(error.to_string()),
+                _ => None,
+            });
+            let waited = duration_label(waited.as_secs_f64());
+            self.teller.phase(format!(
+                "asked {waited} ago; its report is looked for in the bucket"
+            ));
+            self.look(false);
+            tokio::select! {
+                () = tokio::time::sleep(self.look_every) => {}
+                changed = intent.changed() => {
+                    if changed.is_err() || *intent.borrow() != Intent::GoOn {
+                        return Ok(not_waited_for(&run_id));
+                    }
+                }
+            }
+        }
+    }
+
     fn end(&mut self, how: &str) -> Result<(), ClientError> {
         self.note.ended = Some(how.to_owned());
         self.note.write(&self.runs_dir)
@@ -104,4 +158,11 @@ impl Service<'_> {
         let event = RemoteEvent::LookInBucket { run_id, is_last };
         self.teller.outbox().send(Event::Remote(event));
     }
+}
+
+fn not_waited_for(run_id: &str) -> String {
+    format!(
+        "the Python service is not waited for any more; it goes on, and run {run_id} can be watched from the \
+         inbox or opened from the bucket"
+    )
 }

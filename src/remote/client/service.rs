@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::time::Duration;
 
 /// A request of Cloud Run ends after an hour; the service's own may take longer elsewhere.
-const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
+pub const LONGEST: Duration = Duration::from_secs(2 * 60 * 60);
 /// The longest answer.
 const MAX_BYTES: u64 = 16 << 20;
 
