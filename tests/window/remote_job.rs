@@ -8,9 +8,10 @@ use super::remote::{There, compose, done, state, until_done, until_ended, until_
 use eframe::egui::vec2;
 use egui_kittest::Harness;
 use egui_kittest::kittest::{NodeT as _, Queryable as _};
-use fake::Fake;
+use fake::{Fake, Fault};
 use fill_audit::app::remote::RemoteServices;
 use fill_audit::app::{FillAuditApp, Services};
+use fill_audit::remote::client::RemoteNote;
 use fill_audit::remote::job::{CloudRun, JobControl, Limits};
 use fill_audit::state::command::Command;
 use fill_audit::state::remote::PlaceKind;
@@ -200,4 +201,70 @@ fn a_job_goes_on_without_a_window_and_is_watched_and_cancelled_by_the_next() {
     );
     let starts = lines.iter().filter(|line| line.ends_with(":run"));
     assert_eq!(starts.count(), 1, "{lines:?}");
+}
+
+/// Waits until a run that was started is told to have gone wrong.
+fn until_refused(harness: &mut Harness<'static, FillAuditApp>, words: &str) {
+    step_until(harness, &format!("it is told: {words}"), |harness| {
+        let mut toasts = state(harness).toasts.iter();
+        toasts.any(|toast| toast.is_error && toast.text.contains(words))
+    });
+    until_ended(harness);
+}
+
+#[test]
+fn a_plan_that_is_another_one_by_now_is_shown_and_nothing_is_started() {
+    let (desk, there) = (Desk::new(), There::new());
+    let fake = there.runtime.block_on(Fake::start());
+    let mut harness = window(&desk, &there, &fake);
+    plan(&mut harness, &there);
+    let mut form = state(&harness).compose.clone();
+    form.long_side_px = 1024;
+    harness.state_mut().send(Msg::SetCompose(Box::new(form)));
+    harness.run_steps(3);
+    harness.get_by_label("Show the plan").click();
+    until_label(&mut harness, "cost: about");
+    let shown = |harness: &Harness<'static, FillAuditApp>| {
+        let plan = state(harness).remote.plan.clone().expect("a plan");
+        plan.result.expect("it can be run")
+    };
+    let before = shown(&harness);
+
+    // The session is another one meanwhile, with pictures of another shape.
+    let prefix = StorageConfig::default().prefix_of_session("u1", "s1");
+    let session = shelf(&desk).join(prefix.expect("ids"));
+    for name in ["image.png", "mask.png"] {
+        let path = session.join(name);
+        let picture = image::open(&path).expect("a picture");
+        let (width, height) = (picture.width(), picture.height());
+        let nearest = image::imageops::FilterType::Nearest;
+        let picture = picture.resize_exact(width, height / 2, nearest);
+        picture.save(&path).expect("saved");
+    }
+    harness.state_mut().send(Msg::Command(Command::StartRun));
+    until_refused(&mut harness, "the plan is another one now");
+    assert_eq!(fake.lines(), Vec::<String>::new(), "nothing was started");
+    let runs = desk.folder.path().join("runs");
+    assert_eq!(RemoteNote::waiting(&runs), []);
+    assert_ne!(shown(&harness), before, "the new one is on screen");
+    harness.state_mut().send(Msg::Command(Command::StartRun));
+    started(&mut harness, &fake);
+}
+
+#[test]
+fn a_start_of_which_nothing_is_certain_is_kept_and_one_that_is_refused_is_not() {
+    let (desk, there) = (Desk::new(), There::new());
+    let fake = there.runtime.block_on(Fake::start());
+    let runs = desk.folder.path().join("runs");
+    let mut harness = window(&desk, &there, &fake);
+    plan(&mut harness, &there);
+    let refusal = fake::error(403, "PERMISSION_DENIED", "run.jobs.run is missing");
+    fake.fail(":run", Fault::Answer(403, refusal, None));
+    harness.state_mut().send(Msg::Command(Command::StartRun));
+    until_refused(&mut harness, "run.jobs.run is missing");
+    assert_eq!(RemoteNote::waiting(&runs), []);
+    fake.fail(":run", Fault::Answer(200, "nonsense".to_owned(), None));
+    harness.state_mut().send(Msg::Command(Command::StartRun));
+    until_refused(&mut harness, "something else than an answer");
+    assert_eq!(RemoteNote::waiting(&runs).len(), 1, "it may be under way");
 }

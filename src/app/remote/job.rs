@@ -14,14 +14,14 @@ use crate::remote::job::{
 };
 use crate::state::Event;
 use crate::state::compose::{RunRequest, duration_label};
-use crate::state::remote::{JobForm, RemoteEvent};
+use crate::state::remote::{JobForm, JobPlan, RemoteEvent};
 use crate::storage::cache::Cache;
 use crate::storage::session::pull_session_at;
 use crate::storage::{StorageConfig, Store};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -73,22 +73,51 @@ async fn bucket(storage: &StorageServices) -> Result<(StorageConfig, Arc<dyn Sto
     Ok((config, store))
 }
 
+/// What was planned, and the plan's lines.
+type ShownPlan = (RunRequest, Vec<String>);
+
+/// The plan that was shown last: a run is started as it was shown or not at all.
+#[derive(Clone, Default)]
+pub(super) struct Shown(Arc<Mutex<Option<ShownPlan>>>);
+
+impl Shown {
+    fn keep(&self, request: RunRequest, lines: Vec<String>) {
+        // Replaced whole.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((request, lines));
+    }
+
+    fn is_of(&self, request: &RunRequest, lines: &[String]) -> bool {
+        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = shown.as_ref();
+        shown.is_some_and(|(of, shown)| of == request && shown == lines)
+    }
+}
+
 /// The plan as it is shown, a line each: tasks, time, cost, and gates that are overridden.
+fn lines_of(prepared: &Prepared) -> Vec<String> {
+    let mut lines = prepared.plan.lines();
+    let remarks = prepared.remarks.iter();
+    lines.extend(remarks.map(|remark| format!("mask gate: {remark}")));
+    lines
+}
+
+/// The plan as it is to be shown, a line each.
 ///
 /// # Errors
 /// What keeps the run from being planned.
 pub(super) async fn plan(
     services: &RemoteServices,
+    shown: &Shown,
     request: RunRequest,
     form: &JobForm,
 ) -> Result<Vec<String>, String> {
     place_of(form)?;
     let (config, store) = bucket(&services.storage).await?;
     let run_id = RunId::new("planned").map_err(text)?;
+    let of = request.clone();
     let prepared = prepared(services, request, form, (&config, &store), &run_id).await?;
-    let mut lines = prepared.plan.lines();
-    let remarks = prepared.remarks.iter();
-    lines.extend(remarks.map(|remark| format!("mask gate: {remark}")));
+    let lines = lines_of(&prepared);
+    shown.keep(of, lines.clone());
     Ok(lines)
 }
 
@@ -154,10 +183,30 @@ pub(super) struct Job<'a> {
     pub(super) runs_dir: PathBuf,
     pub(super) note: RemoteNote,
     pub(super) teller: &'a Teller,
+    pub(super) shown: &'a Shown,
+}
+
+/// Whether it is certain that a start that went wrong has started nothing.
+fn has_started_nothing(error: &JobError) -> bool {
+    match error {
+        JobError::BadName { .. }
+        | JobError::NotFound { .. }
+        | JobError::Forbidden { .. }
+        | JobError::Auth { .. }
+        | JobError::Quota { .. }
+        | JobError::Refused { .. } => error.is_certain(),
+        // An execution may be there that nobody could look for, or that could not be remembered.
+        JobError::Transient { .. }
+        | JobError::Offline { .. }
+        | JobError::Malformed { .. }
+        | JobError::Plan(_)
+        | JobError::Storage(_) => false,
+    }
 }
 
 impl Job<'_> {
-    /// Starts the run that was planned, and follows it.
+    /// Starts the run that was planned, and follows it. A plan that is another one by now is shown in its
+    /// place, and nothing is started.
     ///
     /// # Errors
     /// What keeps it from being started or followed.
@@ -170,7 +219,23 @@ impl Job<'_> {
         self.teller.phase("planning".to_owned());
         let (config, store) = bucket(&self.services.storage).await?;
         let run_id = self.note.run_id.clone();
+        let of = request.clone();
         let prepared = prepared(self.services, request, form, (&config, &store), &run_id).await?;
+        let lines = lines_of(&prepared);
+        if !self.shown.is_of(&of, &lines) {
+            self.shown.keep(of.clone(), lines.clone());
+            let plan = JobPlan {
+                request: Box::new(of),
+                result: Ok(lines),
+            };
+            let planned = RemoteEvent::Planned(plan);
+            self.teller.outbox().send(Event::Remote(planned));
+            return Err(
+                "the plan is another one now than was shown, and nothing was started; look at its time and \
+                 cost and start it again"
+                    .to_owned(),
+            );
+        }
         let control = (self.services.jobs)(place_of(form)?, store, config);
         let control = control.await.map_err(text)?;
         self.note.ended = None;
@@ -178,7 +243,7 @@ impl Job<'_> {
         self.teller.phase("starting the job".to_owned());
         let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ");
         if let Err(error) = control.start(&prepared.launch, &now.to_string()).await {
-            if control.record(&run_id).await.is_err() {
+            if has_started_nothing(&error) {
                 // Nothing is under way that could be picked up.
                 self.end("refused")?;
             }

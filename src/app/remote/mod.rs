@@ -85,6 +85,7 @@ pub struct RemoteRunner {
     outbox: Outbox,
     runtime: Option<Runtime>,
     under_way: Option<(watch::Sender<Intent>, JoinHandle<()>)>,
+    shown: job::Shown,
 }
 
 impl RemoteRunner {
@@ -95,6 +96,7 @@ impl RemoteRunner {
             outbox,
             runtime: None,
             under_way: None,
+            shown: job::Shown::default(),
         }
     }
 
@@ -132,8 +134,9 @@ impl RemoteRunner {
     /// What is answered by one event.
     fn answer(&mut self, effect: RemoteEffect) -> Result<(), String> {
         let (services, outbox) = (self.services.clone(), self.outbox.clone());
+        let shown = self.shown.clone();
         self.runtime()?.spawn(async move {
-            if let Some(event) = answered(&services, effect).await {
+            if let Some(event) = answered(&services, &shown, effect).await {
                 outbox.send(Event::Remote(event));
             }
         });
@@ -151,8 +154,9 @@ impl RemoteRunner {
         }
         let (sender, intent) = watch::channel(Intent::GoOn);
         let (services, outbox) = (self.services.clone(), self.outbox.clone());
+        let shown = self.shown.clone();
         let task = self.runtime()?.spawn(async move {
-            let (dir, result) = run(&services, &outbox, aim, intent).await;
+            let (dir, result) = run((&services, &shown), &outbox, aim, intent).await;
             outbox.send(Event::RunEnded { dir, result });
         });
         self.under_way = Some((sender, task));
@@ -202,7 +206,11 @@ enum Aim {
     Resume(PathBuf),
 }
 
-async fn answered(services: &RemoteServices, effect: RemoteEffect) -> Option<RemoteEvent> {
+async fn answered(
+    services: &RemoteServices,
+    shown: &job::Shown,
+    effect: RemoteEffect,
+) -> Option<RemoteEvent> {
     let tokens = services.tokens.clone();
     Some(match effect {
         RemoteEffect::Describe(device) => {
@@ -226,7 +234,7 @@ async fn answered(services: &RemoteServices, effect: RemoteEffect) -> Option<Rem
         }
         RemoteEffect::Plan(request) => {
             let result = match &request.place {
-                Place::Job(form) => job::plan(services, (*request).clone(), form).await,
+                Place::Job(form) => job::plan(services, shown, (*request).clone(), form).await,
                 _ => Err("only a job's run is planned".to_owned()),
             };
             RemoteEvent::Planned(JobPlan { request, result })
@@ -336,7 +344,7 @@ async fn client_of(services: &RemoteServices, worker: &str) -> Result<WorkerClie
 
 /// Follows a run to its end; its folder, and a sentence or what went wrong.
 async fn run(
-    services: &RemoteServices,
+    (services, shown): (&RemoteServices, &job::Shown),
     outbox: &Outbox,
     aim: Aim,
     intent: watch::Receiver<Intent>,
@@ -355,7 +363,7 @@ async fn run(
     };
     let dir = runs_dir.join(note.run_id.as_str());
     let result = if note.kind == Kind::Job {
-        in_job(services, outbox, (runs_dir, note), intent, job).await
+        in_job((services, shown), outbox, (runs_dir, note), intent, job).await
     } else {
         let followed = followed(services, outbox, (runs_dir, note), intent, is_start).await;
         followed.map_err(|error| error.to_string())
@@ -365,7 +373,7 @@ async fn run(
 }
 
 async fn in_job(
-    services: &RemoteServices,
+    (services, shown): (&RemoteServices, &job::Shown),
     outbox: &Outbox,
     (runs_dir, note): (PathBuf, RemoteNote),
     intent: watch::Receiver<Intent>,
@@ -379,6 +387,7 @@ async fn in_job(
         runs_dir,
         note,
         teller: &teller,
+        shown,
     };
     match start {
         Some((request, form)) => job.start(request, &form, intent).await,
