@@ -7,7 +7,7 @@ use crate::state::remote::DeviceWords;
 /// A device of this machine.
 pub(super) fn of_environment(environment: &Environment) -> DeviceWords {
     DeviceWords {
-        label: label(environment),
+        label: environment.description(),
         warning: gpu_warning(environment),
     }
 }
@@ -22,19 +22,7 @@ pub(super) fn of_gpu(gpu: &GpuAnswer) -> DeviceWords {
         program: gpu.program.clone(),
     };
     DeviceWords {
-        label: label(&environment),
+        label: environment.description(),
         warning: gpu.warning.clone(),
     }
-}
-
-/// `NVIDIA L4 (sm_89), 22.5 GiB, driver 535.129.03`.
-fn label(environment: &Environment) -> String {
-    let mut text = environment.label();
-    if let Some(bytes) = environment.memory_bytes {
-        text.push_str(&format!(", {:.1} GiB", bytes as f64 / f64::from(1 << 30)));
-    }
-    if let Some(driver) = &environment.driver {
-        text.push_str(&format!(", driver {driver}"));
-    }
-    text
 }
