@@ -46,7 +46,6 @@ use std::time::Duration;
 use telling::Teller;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 /// What of it tests replace.
 #[derive(Clone)]
@@ -84,7 +83,7 @@ pub struct RemoteRunner {
     services: RemoteServices,
     outbox: Outbox,
     runtime: Option<Runtime>,
-    under_way: Option<(watch::Sender<Intent>, JoinHandle<()>)>,
+    under_way: Option<watch::Sender<Intent>>,
     shown: job::Shown,
 }
 
@@ -144,27 +143,24 @@ impl RemoteRunner {
     }
 
     fn follow(&mut self, aim: Aim) -> Result<(), String> {
-        let is_busy = |task: &JoinHandle<()>| !task.is_finished();
-        if self
-            .under_way
-            .as_ref()
-            .is_some_and(|(_, task)| is_busy(task))
-        {
+        // Nobody listens any more once a run has ended, which is before its end is told.
+        let is_busy = |sender: &watch::Sender<Intent>| !sender.is_closed();
+        if self.under_way.as_ref().is_some_and(is_busy) {
             return Err("a run elsewhere is followed already; let it end or leave it".to_owned());
         }
         let (sender, intent) = watch::channel(Intent::GoOn);
         let (services, outbox) = (self.services.clone(), self.outbox.clone());
         let shown = self.shown.clone();
-        let task = self.runtime()?.spawn(async move {
+        self.runtime()?.spawn(async move {
             let (dir, result) = run((&services, &shown), &outbox, aim, intent).await;
             outbox.send(Event::RunEnded { dir, result });
         });
-        self.under_way = Some((sender, task));
+        self.under_way = Some(sender);
         Ok(())
     }
 
     fn want(&self, wanted: Intent) {
-        if let Some((sender, _)) = &self.under_way {
+        if let Some(sender) = &self.under_way {
             sender.send_replace(wanted);
         }
     }
