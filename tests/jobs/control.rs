@@ -124,6 +124,91 @@ async fn a_lost_answer_starts_nothing_twice() {
     assert_eq!(runs, 1 + 3);
 }
 
+fn runs_asked_for(fake: &Fake) -> usize {
+    let lines = fake.lines();
+    lines.iter().filter(|line| line.ends_with(":run")).count()
+}
+
+#[tokio::test]
+async fn an_execution_that_is_listed_late_is_not_started_twice() {
+    let (fake, bucket) = (Fake::start().await, tempfile::tempdir().unwrap());
+    let control = control(&fake, bucket.path()).await;
+    // Two lists after the 503 lack it.
+    fake.fail(":run", Fault::Late(2));
+    let record = control.start(&launch("r1"), NOW).await.unwrap();
+    assert!(record.execution.ends_with("/fill-audit-x0000"));
+    assert_eq!((fake.executions().len(), runs_asked_for(&fake)), (1, 1));
+}
+
+#[tokio::test]
+async fn an_execution_whose_start_was_never_told_is_found_by_status_and_cancel() {
+    let (fake, bucket) = (Fake::start().await, tempfile::tempdir().unwrap());
+    let control = control(&fake, bucket.path()).await;
+    let run_id = launch("r1").run_id;
+    let path = bucket.path().join("audit/r1/job.json");
+    // An earlier one, which failed, is not it.
+    control.start(&launch("r1"), NOW).await.unwrap();
+    fake.change(|newest| newest["conditions"][0]["state"] = json!("CONDITION_FAILED"));
+
+    // Whoever started it was stopped before the answer came.
+    fake.fail(":run", Fault::Lost);
+    let asked = launch("r1");
+    let start = control.start(&asked, NOW);
+    let stopped = tokio::time::timeout(std::time::Duration::from_millis(500), start).await;
+    assert!(stopped.is_err(), "it was not stopped");
+    assert_eq!(fake.executions().len(), 2);
+    let status = control.status(&run_id).await.unwrap();
+    assert_eq!(status.state, State::Pending);
+    assert!(status.record.execution.ends_with("/fill-audit-x0001"));
+    assert_eq!((status.record.tasks, status.record.cells), (3, 15));
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("executions/fill-audit-x0001"), "{text}");
+    let status = control.cancel(&run_id).await.unwrap();
+    assert_eq!(status.state, State::Cancelled);
+
+    // An operation that never says what it is about, while lists run behind.
+    fake.be_silent(1_000_000);
+    let mut hasty = control.clone();
+    hasty.api.limits.operation = std::time::Duration::from_millis(60);
+    let record = hasty.start(&launch("r1"), NOW).await.unwrap();
+    assert!(record.execution.ends_with("/fill-audit-x0002"));
+    fake.change(|newest| newest["conditions"][0]["state"] = json!("CONDITION_FAILED"));
+
+    // Nobody took it after all.
+    let only = fake.lines().len();
+    fake.fail(":run", Fault::Ignored);
+    let asked = launch("r2");
+    let start = control.start(&asked, NOW);
+    let stopped = tokio::time::timeout(std::time::Duration::from_millis(500), start).await;
+    assert!(stopped.is_err() && fake.lines().len() > only);
+    let error = control.status(&asked.run_id).await.unwrap_err().to_string();
+    assert!(error.contains("was to be started at 2026-11-21"), "{error}");
+    assert!(error.contains("job start"), "{error}");
+}
+
+#[tokio::test]
+async fn nothing_is_started_that_cannot_be_remembered() {
+    let (fake, bucket) = (Fake::start().await, tempfile::tempdir().unwrap());
+    let control = control(&fake, bucket.path()).await;
+    std::fs::write(bucket.path().join("audit"), "no folder").unwrap();
+    control.start(&launch("r1"), NOW).await.unwrap_err();
+    assert_eq!(runs_asked_for(&fake), 0);
+}
+
+#[tokio::test]
+async fn a_project_is_the_same_by_its_number() {
+    let (fake, bucket) = (Fake::start().await, tempfile::tempdir().unwrap());
+    let control = control(&fake, bucket.path()).await;
+    fake.answer_with_number(123_456_789);
+    let record = control.start(&launch("r1"), NOW).await.unwrap();
+    assert_eq!(
+        record.execution,
+        "projects/demo-1/locations/europe-west4/jobs/fill-audit/executions/fill-audit-x0000"
+    );
+    let status = control.status(&launch("r1").run_id).await.unwrap();
+    assert_eq!(status.state, State::Pending);
+}
+
 #[tokio::test]
 async fn quota_refusals_are_waited_out_and_then_told() {
     let (fake, bucket) = (Fake::start().await, tempfile::tempdir().unwrap());
@@ -199,8 +284,10 @@ async fn other_refusals_end_at_once_with_what_to_do() {
             .filter(|line| line.ends_with(":run"))
             .count();
         assert_eq!(after, before + 1, "{status}");
+        // Of a start that certainly was none nothing is remembered.
+        let is_remembered = bucket.path().join("audit/r1/job.json").exists();
+        assert_eq!(is_remembered, status == 200, "{status}");
     }
-    assert!(!bucket.path().join("audit/r1").exists());
 
     let mut nobody = fake.clone();
     nobody.address = "http://127.0.0.1:9".to_owned();

@@ -27,6 +27,8 @@ pub enum Fault {
     Lost,
     /// Its answer does not come in time, and it did not count.
     Ignored,
+    /// It is answered with 503 though it counted, and what it made is missing in so many lists.
+    Late(usize),
 }
 
 #[derive(Default)]
@@ -34,6 +36,10 @@ struct Inner {
     seen: Vec<Seen>,
     faults: VecDeque<(String, Fault)>,
     executions: Vec<Value>,
+    /// Executions that there are and that so many lists still lack.
+    late: Vec<(usize, Value)>,
+    /// The project's number, if names are answered with it.
+    number: Option<u64>,
     /// How often an operation is asked before it says what it is about.
     silent: usize,
     /// How often a cancelled operation is asked before it is over.
@@ -80,6 +86,11 @@ impl Fake {
 
     pub fn be_silent(&self, times: usize) {
         self.inner.lock().unwrap().silent = times;
+    }
+
+    /// From now on names are answered with the project's number in place of its id.
+    pub fn answer_with_number(&self, number: u64) {
+        self.inner.lock().unwrap().number = Some(number);
     }
 
     pub fn cancel_slowly(&self, times: usize) {
@@ -166,6 +177,16 @@ async fn answer(
             fake.perform(&method, uri.path(), &body);
             tokio::time::sleep(Duration::from_secs(30)).await;
         }
+        Some((_, Fault::Late(lists))) => {
+            fake.perform(&method, uri.path(), &body);
+            let mut inner = fake.inner.lock().unwrap();
+            let made = inner.executions.remove(0);
+            inner.late.push((lists, made));
+            return Response::builder()
+                .status(503)
+                .body(Body::from("<html>"))
+                .unwrap();
+        }
         None => {}
     }
     let (status, answer) = fake.perform(&method, uri.path(), &body);
@@ -199,11 +220,16 @@ impl Fake {
         if method == Method::POST && path.ends_with(":run") {
             let body: Value = serde_json::from_str(body).unwrap();
             let overrides = &body["overrides"];
-            let number = inner.executions.len();
+            let number = inner.executions.len() + inner.late.len();
+            let project = inner.number.map(|number| format!("projects/{number}/"));
             let execution = json!({
                 "name": format!(
                     "{}/executions/fill-audit-x{number:04}",
-                    path.trim_end_matches(":run")
+                    match project {
+                        Some(project) => path.replace("projects/demo-1/", &project),
+                        None => path.to_owned(),
+                    }
+                    .trim_end_matches(":run")
                 ),
                 "taskCount": overrides["taskCount"],
                 "template": {
@@ -225,7 +251,15 @@ impl Fake {
             return (200, answer);
         }
         if method == Method::GET && path.ends_with("/executions") {
-            return (200, json!({"executions": inner.executions}));
+            let listed = inner.executions.clone();
+            for (lists, _) in &mut inner.late {
+                *lists = lists.saturating_sub(1);
+            }
+            while let Some(index) = inner.late.iter().position(|(lists, _)| *lists == 0) {
+                let (_, execution) = inner.late.remove(index);
+                inner.executions.insert(0, execution);
+            }
+            return (200, json!({"executions": listed}));
         }
         if let Some((_, id)) = path.split_once("/operations/") {
             if let Some(number) = id.strip_prefix("cancel") {
@@ -251,7 +285,9 @@ impl Fake {
         }
         let name = path.trim_end_matches(":cancel");
         let mut executions = inner.executions.iter();
-        let Some(execution) = executions.find(|one| one["name"] == name) else {
+        let last = |name: &str| name.rsplit('/').next().unwrap().to_owned();
+        let is_it = |one: &Value| last(one["name"].as_str().unwrap()) == last(name);
+        let Some(execution) = executions.find(|one| is_it(one)) else {
             return not_found();
         };
         if method == Method::POST {

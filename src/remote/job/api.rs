@@ -365,8 +365,8 @@ fn from_status(status: u16, body: &[u8], retry_after: Option<&str>, what: &str) 
             detail,
             attempts: 1,
             retry_after,
-            // It says that it did not: the others may have.
-            was_refused: status == 503,
+            // Also a 503 may come from a gateway that gave up on what counted behind it.
+            was_refused: false,
         },
         _ => JobError::Refused {
             what,
@@ -407,10 +407,10 @@ mod tests {
         assert!(error.is_retryable() && error.is_certain(), "{error}");
         let error = from_status(429, b"", Some("7"), "job x");
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
-        let error = from_status(503, b"<html>", None, "job x");
-        assert!(error.is_retryable() && error.is_certain(), "{error}");
-        let error = from_status(502, b"", None, "job x");
-        assert!(error.is_retryable() && !error.is_certain(), "{error}");
+        for status in [408, 500, 502, 503, 504] {
+            let error = from_status(status, b"<html>", None, "job x");
+            assert!(error.is_retryable() && !error.is_certain(), "{error}");
+        }
         for (status, words) in [
             (400, "HTTP 400"),
             (401, "no valid credentials"),

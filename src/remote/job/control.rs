@@ -19,6 +19,15 @@ pub const RECORD: &str = "job.json";
 /// The schema of [`JobRecord`].
 const SCHEMA: u32 = 1;
 
+/// How often an execution is looked for whose start was not answered.
+const LOOKS: u32 = 4;
+
+/// Why there is no execution, and whether that is certain.
+struct NotStarted {
+    error: JobError,
+    is_certain: bool,
+}
+
 /// Which execution makes a run; `job.json` in the run's place in the bucket.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,8 +38,11 @@ pub struct JobRecord {
     pub run_id: RunId,
     /// The job.
     pub place: JobPlace,
-    /// The execution's whole name.
+    /// The execution's whole name; empty while it is being asked for, and where the answer was lost.
     pub execution: String,
+    /// The run's executions that there were before, by their whole names: none of them is this one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<String>,
     /// When it was started: UTC, RFC 3339.
     pub started_at: String,
     /// How many tasks.
@@ -172,8 +184,19 @@ impl JobRecord {
             &record.place.region,
             &record.place.job,
         )?;
-        place.execution(&record.execution)?;
-        Ok(record)
+        if record.execution.is_empty() {
+            return Ok(record);
+        }
+        let execution = place.execution(&record.execution)?;
+        Ok(Self {
+            execution,
+            ..record
+        })
+    }
+
+    /// Whether the run was to be started and it is not known as which execution.
+    fn is_intent(&self) -> bool {
+        self.execution.is_empty()
     }
 }
 
@@ -220,8 +243,9 @@ impl JobControl {
 
     /// Starts the tasks of a run and remembers the execution in the bucket. `now` is UTC, RFC 3339.
     ///
-    /// A run that is being made already is not started again. Where the answer to the start is lost, the
-    /// execution is looked for before another is started.
+    /// That it is to be started is remembered first: an execution whose name never came back, or was not
+    /// remembered, is found again by [`JobControl::record`]. A run that is being made already is not started
+    /// again. Where the answer to the start is lost, the execution is looked for before another is started.
     ///
     /// # Errors
     /// [`JobError`]: also where an execution of this run is under way.
@@ -234,19 +258,38 @@ impl JobControl {
             )));
         }
         let known: BTreeSet<String> = known.into_iter().map(|one| one.name).collect();
-        let execution = self.start_anew(launch, &known).await?;
-        let record = JobRecord {
+        let former = match self.stored(&launch.run_id).await {
+            Ok(former) => Some(former),
+            // What cannot be understood tells nobody of an execution.
+            Err(
+                JobError::NotFound { .. } | JobError::Malformed { .. } | JobError::BadName { .. },
+            ) => None,
+            Err(error) => return Err(error),
+        };
+        let mut record = JobRecord {
             schema: SCHEMA,
             run_id: launch.run_id.clone(),
             place: self.place.clone(),
-            execution,
+            execution: String::new(),
+            before: known.iter().cloned().collect(),
             started_at: now.to_owned(),
             tasks: launch.tasks,
             cells: launch.cells,
             planned_secs: launch.planned_secs,
             planned_usd: launch.planned_usd,
         };
+        // Nothing is paid for yet.
         self.remember(&record).await?;
+        record.execution = match self.start_anew(launch, &known).await {
+            Ok(execution) => execution,
+            Err(NotStarted { error, is_certain }) => {
+                if is_certain {
+                    self.withdraw(&launch.run_id, former).await;
+                }
+                return Err(error);
+            }
+        };
+        self.remember_if_possible(&record).await;
         Ok(record)
     }
 
@@ -255,31 +298,66 @@ impl JobControl {
         &self,
         launch: &Launch,
         known: &BTreeSet<String>,
-    ) -> Result<String, JobError> {
+    ) -> Result<String, NotStarted> {
         let mut attempt = 1;
+        let mut is_certain = true;
         loop {
             let started = self
                 .api
                 .run_once(&self.place, &launch.args, launch.tasks, TASK_TIMEOUT_SECS)
                 .await;
             let error = match started {
-                Ok(operation) => return self.named(operation, launch, known).await,
+                Ok(operation) => {
+                    let named = self.named(operation, launch, known).await;
+                    return named.map_err(|error| NotStarted {
+                        error,
+                        is_certain: false,
+                    });
+                }
                 Err(error) => error,
             };
-            if !error.is_certain()
-                && let Some(name) = self.new_execution(&launch.run_id, known).await?
-            {
-                tracing::warn!("the answer to the start was lost, but it counted: {name}");
-                return Ok(name);
+            if !error.is_certain() {
+                is_certain = false;
+                let late = self.late_execution(launch, known, attempt, &error).await;
+                if let Some(name) = late.map_err(|error| NotStarted { error, is_certain })? {
+                    tracing::warn!("the answer to the start was lost, but it counted: {name}");
+                    return Ok(name);
+                }
             }
             if !error.is_retryable() || attempt >= self.api.limits.attempts {
-                return Err(error.after(attempt));
+                let error = error.after(attempt);
+                return Err(NotStarted { error, is_certain });
             }
-            let pause = self.api.pause(attempt, &error);
-            tracing::warn!("the job is not started yet, next attempt in {pause:?}: {error}");
-            tokio::time::sleep(pause).await;
+            if error.is_certain() {
+                let pause = self.api.pause(attempt, &error);
+                tracing::warn!("the job is not started yet, next attempt in {pause:?}: {error}");
+                tokio::time::sleep(pause).await;
+            }
             attempt += 1;
         }
+    }
+
+    /// An execution whose start was not answered. Lists run behind: it is looked for a few times, with a pause
+    /// before each but the first.
+    async fn late_execution(
+        &self,
+        launch: &Launch,
+        known: &BTreeSet<String>,
+        attempt: u32,
+        error: &JobError,
+    ) -> Result<Option<String>, JobError> {
+        for look in 0..LOOKS {
+            if look > 0 {
+                let pause = self.api.pause(attempt + look, error);
+                tracing::warn!("whether the job was started is looked up in {pause:?}: {error}");
+                tokio::time::sleep(pause).await;
+            }
+            let found = self.new_execution(&launch.run_id, known).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
     }
 
     /// The execution that an operation is about.
@@ -297,23 +375,30 @@ impl JobControl {
         let followed = self
             .api
             .follow(operation, |operation| name_of(operation).is_some())
-            .await?;
-        if let Some(name) = name_of(&followed) {
+            .await;
+        if let Some(name) = followed.as_ref().ok().and_then(name_of) {
             // It becomes part of an address: it must be one of this job.
             return self.place.execution(&name);
         }
-        let found = self.new_execution(&launch.run_id, known).await?;
-        found.ok_or_else(|| JobError::Malformed {
+        if let Some(found) = self.new_execution(&launch.run_id, known).await? {
+            return Ok(found);
+        }
+        Err(followed.err().unwrap_or(JobError::Malformed {
             what,
             detail: "it names no execution".to_owned(),
-        })
+        }))
     }
 
+    /// The newest executions that were told to make a run, newest first, named as this job's.
     async fn executions_of(&self, run_id: &RunId) -> Result<Vec<Execution>, JobError> {
         let arg = run_id_arg(run_id);
-        let mut found = self.api.executions(&self.place).await?;
-        found.retain(|execution| execution.was_told(&arg));
-        Ok(found)
+        let found = self.api.executions(&self.place).await?;
+        let told = found.into_iter().filter(|one| one.was_told(&arg));
+        told.map(|one| {
+            let name = self.place.execution(&one.name)?;
+            Ok(Execution { name, ..one })
+        })
+        .collect()
     }
 
     async fn new_execution(
@@ -332,26 +417,71 @@ impl JobControl {
             what: name.to_string(),
             detail: error.to_string(),
         })?;
-        let written = self
-            .store
+        self.store
             .write(&name, text.into(), Precondition::None)
-            .await;
-        match written {
-            Ok(_) => Ok(()),
-            Err(error) => {
-                // It runs, and that must not be lost.
-                tracing::error!("execution {} is not remembered: {error}", record.execution);
-                Err(error.into())
-            }
+            .await?;
+        Ok(())
+    }
+
+    /// Remembers an execution that there is; without it, it is looked for again by the run's name.
+    async fn remember_if_possible(&self, record: &JobRecord) {
+        if let Err(error) = self.remember(record).await {
+            tracing::warn!("execution {} is not remembered: {error}", record.execution);
         }
     }
 
-    /// What is remembered of a run's execution.
+    /// Takes back what was remembered of a start that certainly did not happen.
+    async fn withdraw(&self, run_id: &RunId, former: Option<JobRecord>) {
+        let done = match former {
+            Some(former) => self.remember(&former).await,
+            None => match record_name(&self.config, run_id) {
+                Ok(name) => {
+                    let deleted = self.store.delete(&name, Precondition::None).await;
+                    deleted.map_err(JobError::from)
+                }
+                Err(error) => Err(error.into()),
+            },
+        };
+        if let Err(error) = done {
+            tracing::warn!("a start of run {run_id} that did not happen stays remembered: {error}");
+        }
+    }
+
+    async fn stored(&self, run_id: &RunId) -> Result<JobRecord, JobError> {
+        JobRecord::read(&*self.store, &self.config, run_id).await
+    }
+
+    /// What is remembered of a run's execution. One that was asked for, and whose name never came back, is
+    /// looked for by the run's name and remembered.
     ///
     /// # Errors
-    /// See [`JobRecord::read`].
+    /// See [`JobRecord::read`]; [`JobError::NotFound`] if it was asked for and there is none.
     pub async fn record(&self, run_id: &RunId) -> Result<JobRecord, JobError> {
-        JobRecord::read(&*self.store, &self.config, run_id).await
+        let record = self.stored(run_id).await?;
+        if !record.is_intent() {
+            return Ok(record);
+        }
+        let mut found = self.executions_of(run_id).await?;
+        found.retain(|one| !record.before.contains(&one.name));
+        let adopted = found
+            .iter()
+            .find(|one| !one.state().has_ended())
+            .or(found.first());
+        let Some(execution) = adopted else {
+            return Err(JobError::NotFound {
+                what: format!(
+                    "execution of run {run_id}, which was to be started at {}",
+                    record.started_at
+                ),
+                remedy: "look again in a minute; `fill-audit job start` with the same --run-id starts it",
+            });
+        };
+        let record = JobRecord {
+            execution: execution.name.clone(),
+            ..record
+        };
+        self.remember_if_possible(&record).await;
+        Ok(record)
     }
 
     /// How far a run is.

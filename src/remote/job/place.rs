@@ -59,14 +59,21 @@ impl JobPlace {
         format!("projects/{project}/locations/{region}/jobs/{job}")
     }
 
-    /// The whole name of an execution that is given whole or by its last part.
+    /// The whole name of an execution that is given whole or by its last part. Google answers with the project's
+    /// number where it was asked by the id, and the other way round: both are this project's.
     ///
     /// # Errors
     /// [`JobError::BadName`] if it is none of this job.
     pub fn execution(&self, given: &str) -> Result<String, JobError> {
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         let prefix = format!("{}/executions/", self.name());
-        let last = given.strip_prefix(&prefix).unwrap_or(given);
+        // All but the project, which the answer to a request for this one cannot leave.
+        let inside = format!("/locations/{}/jobs/{}/executions/", self.region, self.job);
+        let last = given
+            .strip_prefix("projects/")
+            .and_then(|rest| rest.split_once(&inside))
+            .filter(|(project, _)| !project.contains('/'))
+            .map_or(given, |(_, last)| last);
         check(
             "the execution",
             last,
@@ -107,6 +114,11 @@ mod tests {
         );
         let whole = place.execution("fill-audit-abc12").unwrap();
         assert_eq!(place.execution(&whole).unwrap(), whole);
+        // The project's number is the same project.
+        let numbered = whole.replace("demo-1", "123456789");
+        assert_eq!(place.execution(&numbered).unwrap(), whole);
+        let elsewhere = whole.replace("jobs/fill-audit", "jobs/other");
+        assert!(place.execution(&elsewhere).is_err());
         for wrong in ["", "a/b", "../x", "A", "a b", "a?b", "x:run"] {
             assert!(JobPlace::new("demo", wrong, "j").is_err(), "{wrong}");
             assert!(JobPlace::new("demo", "r", wrong).is_err(), "{wrong}");
