@@ -3,6 +3,7 @@
 //!
 //! Everything here waits for the network: not for a thread that answers.
 
+use super::lock;
 use super::plan::{self, Places};
 use super::record::RunRecord;
 use super::refusal::Refusal;
@@ -13,13 +14,20 @@ use crate::storage::cache::Cache;
 use crate::storage::session::pull_session;
 use crate::storage::store::{list_all, read_verified};
 use crate::storage::{ObjectName, Precondition, Result, StorageConfig, StorageError, Store};
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 /// Below where runs live; no run's name begins with a dot.
 const RECORDS: &str = ".worker";
+/// How often a start asks the bucket for what it remembers.
+const ATTEMPTS: u32 = 5;
+/// Before the second attempt; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A worker's bucket.
 #[derive(Debug, Clone)]
@@ -52,7 +60,7 @@ impl WorkerBucket {
     }
 
     /// Brings the session that is asked for, unless it lies in the folder of sessions. One that was brought
-    /// before is replaced if the bucket's is another now.
+    /// before is replaced, whole, if the bucket's is another now; `exchange` is held while it is.
     ///
     /// # Errors
     /// [`Refusal::NotFound`] if the bucket has none either, [`Refusal::Unavailable`] if it cannot be asked.
@@ -60,21 +68,26 @@ impl WorkerBucket {
         &self,
         request: &AuditRequest,
         places: &Places,
+        exchange: &Mutex<()>,
     ) -> std::result::Result<(), Refusal> {
         if plan::own_session_dir(request, places).is_some() {
             return Ok(());
         }
         let folder = plan::brought_session_dir(request, places);
-        let brought = self.runtime.block_on(async {
-            match self.pull_session(request, &folder).await {
-                Err(StorageError::Precondition { .. }) => {
-                    std::fs::remove_dir_all(&folder)
-                        .map_err(StorageError::io("removing the old session", &folder))?;
-                    self.pull_session(request, &folder).await
+        let brought = (|| {
+            let beside = room_beside(&folder)?;
+            let fresh = beside.path().join("session");
+            std::fs::create_dir(&fresh).map_err(failed(&fresh))?;
+            self.runtime.block_on(self.pull_session(request, &fresh))?;
+            let _exchanging = lock(exchange);
+            if !is_same(&fresh, &folder) {
+                if folder.exists() {
+                    std::fs::rename(&folder, beside.path().join("old")).map_err(failed(&folder))?;
                 }
-                other => other,
+                std::fs::rename(&fresh, &folder).map_err(failed(&folder))?;
             }
-        });
+            Ok(())
+        })();
         match brought {
             Ok(()) => Ok(()),
             Err(StorageError::NotFound { .. }) => Err(plan::no_session(request)),
@@ -99,13 +112,15 @@ impl WorkerBucket {
         format!("{}{RECORDS}/{name}/", self.config.runs_root())
     }
 
-    /// Keeps what was asked for in the bucket for as long as the run has not ended. A failure is only noted:
-    /// the record on disk is what counts while there is a disk.
-    pub fn remember(&self, record: &RunRecord) {
+    /// Keeps what was asked for in the bucket for as long as the run has not ended; nothing, without a name.
+    ///
+    /// # Errors
+    /// What the bucket says.
+    pub fn remember(&self, record: &RunRecord) -> Result<()> {
         let Some(name) = &self.name else {
-            return;
+            return Ok(());
         };
-        let done = self.runtime.block_on(async {
+        self.runtime.block_on(async {
             let object = self.record_name(name, &format!("{}.json", record.run_id))?;
             if record.state.has_ended() {
                 return match self.store.delete(&object, Precondition::None).await {
@@ -122,27 +137,26 @@ impl WorkerBucket {
                 .write(&object, text.into(), Precondition::None)
                 .await
                 .map(|_written| ())
-        });
-        if let Err(error) = done {
-            tracing::warn!(%error, "run {} is remembered on this disk only", record.run_id);
-        }
+        })
     }
 
     /// What was asked for and has not ended, as the bucket has it.
     ///
     /// # Errors
-    /// What the bucket says. A record that cannot be understood is left out, with a warning.
+    /// What the bucket says, after some attempts. A record that cannot be read or understood is left out, with a
+    /// warning.
     pub fn remembered(&self) -> Result<Vec<RunRecord>> {
         let Some(name) = &self.name else {
             return Ok(Vec::new());
         };
         self.runtime.block_on(async {
-            let listing = list_all(&*self.store, &self.records_prefix(name), false).await?;
+            let prefix = self.records_prefix(name);
+            let listing = patiently(|| list_all(&*self.store, &prefix, false)).await?;
             let mut records = Vec::new();
             for listed in listing.objects {
-                let meta = self.store.stat(&listed.name).await?;
-                let text = read_verified(&*self.store, &meta).await?;
-                match RunRecord::parse(&text) {
+                let read = patiently(|| self.read(&listed.name)).await;
+                let text = read.map_err(|error| error.to_string());
+                match text.and_then(|text| RunRecord::parse(&text)) {
                     Ok(record) => records.push(record),
                     Err(problem) => {
                         tracing::warn!("a run's record is left aside: {problem}: {}", listed.name);
@@ -151,6 +165,11 @@ impl WorkerBucket {
             }
             Ok(records)
         })
+    }
+
+    async fn read(&self, name: &ObjectName) -> Result<Vec<u8>> {
+        let meta = self.store.stat(name).await?;
+        read_verified(&*self.store, &meta).await
     }
 
     /// Whether the bucket has the run's plan; a run that was begun and never sent is not there.
@@ -165,4 +184,47 @@ impl WorkerBucket {
     pub(super) fn never() -> CancellationToken {
         CancellationToken::new()
     }
+}
+
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> StorageError {
+    StorageError::io("putting the session in its place", path)
+}
+
+/// A folder beside another, from which that can be put in its place in one go.
+fn room_beside(folder: &Path) -> Result<TempDir> {
+    let parent = folder.parent().unwrap_or(folder);
+    std::fs::create_dir_all(parent).map_err(failed(parent))?;
+    tempfile::Builder::new()
+        .prefix(".new-")
+        .tempdir_in(parent)
+        .map_err(failed(parent))
+}
+
+/// Whether two folders have the same files; `false` if one cannot be read.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let files = |folder: &Path| -> std::io::Result<BTreeMap<_, _>> {
+        std::fs::read_dir(folder)?
+            .map(|entry| {
+                let entry = entry?;
+                Ok((entry.file_name(), std::fs::read(entry.path())?))
+            })
+            .collect()
+    };
+    matches!((files(one), files(other)), (Ok(one), Ok(other)) if one == other)
+}
+
+/// A call that is made again where that may help.
+async fn patiently<T, F: Future<Output = Result<T>>>(call: impl Fn() -> F) -> Result<T> {
+    let mut pause = FIRST_PAUSE;
+    for _ in 1..ATTEMPTS {
+        match call().await {
+            Err(error) if error.is_retryable() => {
+                tracing::info!("asked again in {pause:?}: {error}");
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            other => return other,
+        }
+    }
+    call().await
 }

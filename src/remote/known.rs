@@ -7,8 +7,8 @@ use super::refusal::Refusal;
 use super::wire::{AuditRequest, CellCounts, CellProgress, RunEvent, RunState, Status, urls};
 use crate::model::ids::RunId;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 #[derive(Default)]
 pub(super) struct Inner {
@@ -25,6 +25,8 @@ pub(super) struct KnownRun {
     pub(super) cell: Option<CellProgress>,
     pub(super) cancel: Arc<AtomicBool>,
     pub(super) log: Arc<EventLog>,
+    /// Held while the bucket is told of the run: the last one to write knows the newest.
+    pub(super) telling: Arc<Mutex<()>>,
 }
 
 impl Inner {
@@ -87,6 +89,7 @@ impl KnownRun {
             cell: None,
             cancel: Arc::new(AtomicBool::new(false)),
             log: Arc::new(EventLog::new(epoch)),
+            telling: Arc::default(),
         }
     }
 

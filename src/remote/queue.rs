@@ -17,6 +17,7 @@ use crate::audit::run_folder::{self, Verification};
 use crate::audit::{AuditError, Ending, RunSummary};
 use crate::model::ids::RunId;
 use crate::model::run::files;
+use crate::storage::StorageError;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -101,16 +102,18 @@ impl Queue {
     /// must not wait.
     ///
     /// # Errors
-    /// [`Refusal`] if there is no room, no such session, or another run of that name.
+    /// [`Refusal`] if there is no room, no such session, or another run of that name; also if the bucket cannot
+    /// remember the run, which is then asked for again under its name.
     pub fn submit(&self, request: AuditRequest) -> Result<Status, Refusal> {
         // Before anything is locked.
         if self.shared.needs_session(&request)
             && let Some(bucket) = &self.shared.options.bucket
         {
-            bucket.bring_session(&request, &self.shared.options.places)?;
+            let places = &self.shared.options.places;
+            bucket.bring_session(&request, places, &self.shared.writer)?;
         }
         let status = self.shared.submit(request)?;
-        self.shared.remember(&status.run_id);
+        self.shared.remember_or_refuse(&status.run_id)?;
         Ok(status)
     }
 
@@ -140,10 +143,10 @@ impl Queue {
     /// Writes the record: not for a thread that must not wait.
     ///
     /// # Errors
-    /// [`Refusal`] if it is not known or has ended by itself.
+    /// [`Refusal`] if it is not known or has ended by itself, or if the bucket still remembers it as wanted.
     pub fn cancel(&self, run_id: &RunId) -> Result<Status, Refusal> {
         let status = self.shared.cancel(run_id)?;
-        self.shared.remember(run_id);
+        self.shared.remember_or_refuse(run_id)?;
         Ok(status)
     }
 
@@ -193,18 +196,32 @@ impl Shared {
         !inner.is_draining && known.is_none_or(|run| !run.record.has_folder)
     }
 
-    /// Brings what the bucket remembers of a run up to date. Waits for the network; nothing is locked.
-    fn remember(&self, run_id: &RunId) {
-        let Some(bucket) = &self.options.bucket else {
-            return;
+    /// Brings what the bucket remembers of a run up to date. Waits for the network and for who tells it of the same
+    /// run, so that nothing older comes after something newer.
+    ///
+    /// # Errors
+    /// What the bucket says.
+    fn remember(&self, run_id: &RunId) -> Result<(), StorageError> {
+        let known = |run: &KnownRun| (Arc::clone(&run.telling), run.record.clone());
+        let read = || lock(&self.inner).runs.get(run_id).map(known);
+        let (Some(bucket), Some((telling, _))) = (&self.options.bucket, read()) else {
+            return Ok(());
         };
-        let record = {
-            let inner = lock(&self.inner);
-            inner.runs.get(run_id).map(|run| run.record.clone())
-        };
-        if let Some(record) = record {
-            bucket.remember(&record);
+        let _telling = lock(&telling);
+        // Only now: what was read before may be old.
+        match read() {
+            Some((_, record)) => bucket.remember(&record),
+            None => Ok(()),
         }
+    }
+
+    /// Only an answer that outlives this worker's disk is given, where a bucket is there for that.
+    fn remember_or_refuse(&self, run_id: &RunId) -> Result<(), Refusal> {
+        self.remember(run_id).map_err(|error| {
+            Refusal::Unavailable(format!(
+                "the bucket does not remember what was asked of run {run_id}; ask again under this name: {error}"
+            ))
+        })
     }
 
     /// Takes over what only the bucket remembers, as when this disk is a new one.
@@ -463,6 +480,7 @@ impl Shared {
                 record: &record,
                 places: &self.options.places,
                 bucket: self.options.bucket.as_ref(),
+                exchange: &self.writer,
                 engines: &*self.engines,
                 clock: &self.options.clock,
                 cancel: &cancel,
@@ -482,8 +500,9 @@ impl Shared {
             self.end(run_id, outcome);
             // A run that only this worker's end has stopped is remembered already, and there is no time to lose.
             let has_ended = |run: &KnownRun| run.record.state.has_ended();
-            if lock(&self.inner).runs.get(run_id).is_some_and(has_ended) {
-                self.remember(run_id);
+            let has_ended = lock(&self.inner).runs.get(run_id).is_some_and(has_ended);
+            if has_ended && let Err(error) = self.remember(run_id) {
+                tracing::warn!(%error, "the bucket does not know yet that run {run_id} has ended");
             }
         }
     }

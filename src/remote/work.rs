@@ -17,6 +17,7 @@ use crate::model::run::files;
 use base64::Engine as _;
 use image::RgbImage;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(super) struct Go<'a> {
     pub(super) places: &'a Places,
     /// Where sessions come from and the run goes to, if there is such a place.
     pub(super) bucket: Option<&'a WorkerBucket>,
+    /// Held while a session is put in the place of another.
+    pub(super) exchange: &'a Mutex<()>,
     /// Makes the engine.
     pub(super) engines: &'a EngineFactory,
     /// The time now.
@@ -134,7 +137,7 @@ impl Go<'_> {
                 return audit::resume(&folder);
             }
             bucket
-                .bring_session(&self.record.request, self.places)
+                .bring_session(&self.record.request, self.places, self.exchange)
                 .map_err(|error| refused(&error))?;
             if is_there {
                 let request = self.request()?;

@@ -14,11 +14,12 @@ use fill_audit::storage::{
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The emulator's address; `None` (with a line) where there is none and none is promised.
@@ -111,6 +112,34 @@ struct Moody {
     inner: Arc<Gcs>,
     is_away: AtomicBool,
     is_closed: AtomicBool,
+    /// So many lists fail before one succeeds.
+    failing_lists: AtomicUsize,
+    /// Objects whose names end so cannot be looked at.
+    unreadable: &'static str,
+    /// Objects whose names end so are written only when they are let through; how many wait.
+    held: Mutex<Option<&'static str>>,
+    waiting: AtomicUsize,
+}
+
+impl Moody {
+    fn new(bucket: &Bucket) -> Arc<Self> {
+        Arc::new(Self {
+            inner: Arc::clone(&bucket.store),
+            is_away: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            failing_lists: AtomicUsize::new(0),
+            unreadable: "/bad.json",
+            held: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    fn offline(&self) -> StorageError {
+        StorageError::Offline {
+            place: self.place(),
+            detail: "a test".to_owned(),
+        }
+    }
 }
 
 impl Store for Moody {
@@ -123,10 +152,20 @@ impl Store for Moody {
     }
 
     fn list<'a>(&'a self, query: &'a ListQuery) -> BoxFuture<'a, Result<ListPage>> {
+        let less = |left: usize| left.checked_sub(1);
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        if self.failing_lists.fetch_update(set, fetch, less).is_ok() {
+            let error = self.offline();
+            return async move { Err(error) }.boxed();
+        }
         self.inner.list(query)
     }
 
     fn stat<'a>(&'a self, name: &'a ObjectName) -> BoxFuture<'a, Result<ObjectMeta>> {
+        if name.as_str().ends_with(self.unreadable) {
+            let (place, detail) = (name.to_string(), "a test".to_owned());
+            return async move { Err(StorageError::Corrupt { place, detail }) }.boxed();
+        }
         self.inner.stat(name)
     }
 
@@ -156,8 +195,8 @@ impl Store for Moody {
     ) -> BoxFuture<'a, Result<ObjectMeta>> {
         let place = self.place();
         if self.is_away.load(Ordering::Relaxed) {
-            let detail = "a test".to_owned();
-            return async move { Err(StorageError::Offline { place, detail }) }.boxed();
+            let error = self.offline();
+            return async move { Err(error) }.boxed();
         }
         if self.is_closed.load(Ordering::Relaxed) {
             let (detail, remedy) = ("a test".to_owned(), "a role".to_owned());
@@ -168,7 +207,19 @@ impl Store for Moody {
             };
             return async move { Err(refused) }.boxed();
         }
-        self.inner.write(name, content, condition)
+        async move {
+            let is_held = || {
+                let held = *self.held.lock().unwrap();
+                held.is_some_and(|held| name.as_str().ends_with(held))
+            };
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            while is_held() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.inner.write(name, content, condition).await
+        }
+        .boxed()
     }
 
     fn delete<'a>(
@@ -337,11 +388,7 @@ async fn a_run_is_done_only_when_the_bucket_has_it() {
     let Some(address) = emulator() else { return };
     let bucket = Bucket::new(&address, "moody").await;
     let place = Place::new();
-    let moody = Arc::new(Moody {
-        inner: Arc::clone(&bucket.store),
-        is_away: AtomicBool::new(false),
-        is_closed: AtomicBool::new(false),
-    });
+    let moody = Moody::new(&bucket);
     let mut of_worker = bucket.of_worker(&place, None);
     of_worker.store = Arc::<Moody>::clone(&moody);
     let worker = Worker::with(&place, with(of_worker)).await;
@@ -431,4 +478,148 @@ async fn killed_with_its_folder_removed_the_program_goes_on_from_the_bucket() {
     assert_eq!(cells(&after).len(), 6);
     let report = bucket.read("audit/killed/REPORT.md").await;
     assert!(report.contains("6 of 6 done"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bucket_cannot_remember_is_not_accepted() {
+    let Some(address) = emulator() else { return };
+    let bucket = Bucket::new(&address, "forgetful").await;
+    let place = Place::new();
+    let moody = Moody::new(&bucket);
+    let mut of_worker = bucket.of_worker(&place, Some("w1"));
+    of_worker.store = Arc::<Moody>::clone(&moody);
+    let worker = Worker::with(&place, with(of_worker)).await;
+    worker.script.hold(Stage::Load("Q4_0"));
+    moody.is_closed.store(true, Ordering::Relaxed);
+    let answer = worker.client.post(&request("r1")).await;
+    assert_eq!(answer.status, 503, "{}", answer.error());
+    assert!(answer.error().contains("run r1; ask again under this name"));
+    assert_eq!(answer.header("retry-after"), "60");
+    moody.is_closed.store(false, Ordering::Relaxed);
+    let answer = worker.client.post(&request("r1")).await;
+    assert_eq!(answer.status, 202);
+    let there = bucket.generations("audit/.worker/w1/").await;
+    assert!(there.contains_key("r1.json"), "{there:?}");
+    worker.script.release();
+    worker.client.until_state("r1", "done").await;
+    assert_eq!(worker.script.fills().len(), 4);
+    assert!(worker.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_request_is_not_remembered_after_its_cancel() {
+    let Some(address) = emulator() else { return };
+    let bucket = Bucket::new(&address, "slow").await;
+    let place = Place::new();
+    let moody = Moody::new(&bucket);
+    let mut of_worker = bucket.of_worker(&place, Some("w1"));
+    of_worker.store = Arc::<Moody>::clone(&moody);
+    let worker = Worker::with(&place, with(of_worker)).await;
+    worker.script.hold(Stage::Load("Q4_0"));
+    worker.client.submit(&request("r1")).await;
+    *moody.held.lock().unwrap() = Some("/r2.json");
+    let client = worker.client.clone();
+    let asking = tokio::spawn(async move { client.post(&request("r2")).await.status });
+    while moody.waiting.load(Ordering::Relaxed) == 0 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let client = worker.client.clone();
+    let cancelling = tokio::spawn(async move {
+        let cancel = client.ask(Method::DELETE, "/audit/r2");
+        client.send(cancel).await.status
+    });
+    worker.client.until_state("r2", "cancelled").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    *moody.held.lock().unwrap() = None;
+    assert_eq!(asking.await.unwrap(), 202);
+    assert!(cancelling.await.unwrap().is_success());
+    let there = bucket.generations("audit/.worker/w1/").await;
+    assert_eq!(there.into_keys().collect::<Vec<_>>(), ["r1.json"]);
+    worker.script.release();
+    worker.client.until_state("r1", "done").await;
+    assert!(worker.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_bad_record_and_a_bucket_that_comes_late_lose_no_run() {
+    let Some(address) = emulator() else { return };
+    let bucket = Bucket::new(&address, "late").await;
+    let place = Place::new();
+    bucket.take_session(&place).await;
+    let worker = Worker::with(&place, with(bucket.of_worker(&place, Some("w1")))).await;
+    worker.script.hold(Stage::Load("Q4_0"));
+    worker.client.submit(&request("r1")).await;
+    assert!(worker.stop().await);
+    std::fs::remove_dir_all(place.path("runs")).unwrap();
+    let bad = ObjectName::new("audit/.worker/w1/bad.json").unwrap();
+    let written = bucket.store.write(&bad, "{".into(), Precondition::None);
+    written.await.unwrap();
+    let moody = Moody::new(&bucket);
+    moody.failing_lists.store(2, Ordering::Relaxed);
+    let mut of_worker = bucket.of_worker(&place, Some("w1"));
+    of_worker.store = Arc::<Moody>::clone(&moody);
+    let worker = Worker::with(&place, with(of_worker)).await;
+    worker.client.until_state("r1", "done").await;
+    assert_eq!(worker.client.get("/audit/bad/status").await.status, 404);
+    assert!(worker.stop().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_changed_in_the_bucket_is_replaced_whole() {
+    let Some(address) = emulator() else { return };
+    let bucket = Bucket::new(&address, "changed").await;
+    let place = Place::new();
+    // What must not be touched lies in a corner.
+    let mask = image::open(place.path("sessions/u1/s1/mask.png")).unwrap();
+    let corner = image::GrayImage::from_fn(mask.width(), mask.height(), |x, y| {
+        image::Luma([if x < 4 && y < 4 { 255 } else { 0 }])
+    });
+    let mut png = std::io::Cursor::new(Vec::new());
+    corner.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    bucket.take_session(&place).await;
+    let name = |file: &str| ObjectName::new(format!("users/u1/sessions/s1/{file}")).unwrap();
+    let subject = name("subject.png");
+    let written = bucket
+        .store
+        .write(&subject, png.into_inner().into(), Precondition::Absent);
+    written.await.unwrap();
+    let worker = Worker::with(&place, with(bucket.of_worker(&place, None))).await;
+    worker.client.submit(&request("r1")).await;
+    worker.client.until_state("r1", "done").await;
+    let brought = place.path("runs/.worker/sessions/u1/s1");
+    assert!(brought.join("subject.png").is_file());
+
+    let deleted = bucket.store.delete(&subject, Precondition::None);
+    deleted.await.unwrap();
+    let picture = image::open(brought.join("image.png")).unwrap().fliph();
+    let mut png = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
+    let png = png.into_inner();
+    let image = name("image.png");
+    let written = bucket
+        .store
+        .write(&image, png.clone().into(), Precondition::None);
+    written.await.unwrap();
+    let ids = ["r2", "r3", "r4", "r5"];
+    let asked = ids.map(|run_id| {
+        let client = worker.client.clone();
+        tokio::spawn(async move { client.post(&request(run_id)).await.status })
+    });
+    for asked in asked {
+        assert_eq!(asked.await.unwrap(), 202);
+    }
+    for run_id in ids {
+        worker.client.until_state(run_id, "done").await;
+        let used = std::fs::read(place.path("runs").join(run_id).join("image.png"));
+        assert_eq!(used.unwrap(), png, "{run_id}");
+    }
+    let mut left: Vec<_> = std::fs::read_dir(&brought)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    left.sort();
+    assert_eq!(left, ["image.png", "mask.png"]);
+    let beside = std::fs::read_dir(brought.parent().unwrap()).unwrap();
+    assert_eq!(beside.count(), 1, "something was left beside the session");
+    assert!(worker.stop().await);
 }
