@@ -7,7 +7,7 @@ gcloud artifacts repositories create audit --repository-format=docker --location
 gcloud storage buckets create gs://${MODELS_BUCKET} --location=${REGION} --uniform-bucket-level-access
 
 # 2. The account that the tasks run as
-gcloud iam service-accounts create fill-audit --display-name=fill-audit
+gcloud iam service-accounts create $(echo ${ACCOUNT} | cut -d@ -f1) --display-name=fill-audit
 gcloud storage buckets add-iam-policy-binding gs://${BUCKET} --member=serviceAccount:${ACCOUNT} --role=roles/storage.objectUser
 gcloud storage buckets add-iam-policy-binding gs://${MODELS_BUCKET} --member=serviceAccount:${ACCOUNT} --role=roles/storage.objectViewer
 gcloud iam service-accounts add-iam-policy-binding ${ACCOUNT} --member=serviceAccount:${ACCOUNT} --role=roles/iam.serviceAccountTokenCreator
@@ -34,3 +34,10 @@ gcloud secrets add-iam-policy-binding fill-audit-token --member=serviceAccount:$
 fill-audit job deploy --print=service --region=${REGION} --service=${SERVICE} --bucket=${BUCKET} --models-bucket=${MODELS_BUCKET} --image=${IMAGE} --account=${ACCOUNT} > service.yaml
 gcloud run services replace service.yaml --region=${REGION}
 gcloud run services add-iam-policy-binding ${SERVICE} --region=${REGION} --member=user:$(gcloud config get-value account) --role=roles/run.invoker
+gcloud run services add-iam-policy-binding ${SERVICE} --region=${REGION} --member=serviceAccount:${ACCOUNT} --role=roles/run.invoker
+gcloud iam service-accounts add-iam-policy-binding ${ACCOUNT} --member=user:$(gcloud config get-value account) --role=roles/iam.serviceAccountTokenCreator
+gcloud auth application-default login --impersonate-service-account=${ACCOUNT}
+
+# 7. What the window asks for: the service's address, and the worker's token
+gcloud run services describe ${SERVICE} --region=${REGION} --format='value(status.url)'
+gcloud secrets versions access latest --secret=fill-audit-token

@@ -17,7 +17,7 @@ fi
 bash -n "$files/deploy.sh"
 
 "$tools/deploy/bin/python" - "$files" <<'PYTHON'
-import pathlib, re, sys, tomllib, yaml
+import pathlib, re, subprocess, sys, tempfile, tomllib, yaml
 
 files = pathlib.Path(sys.argv[1])
 read = lambda name: (files / name).read_text()
@@ -65,10 +65,31 @@ for kind in ("bin", "bench", "test", "example"):
 for path in named:
     if not any(path == there or path.startswith(f"{there}/") for there in copied):
         wrong.append(f"Cargo.toml names {path}, which the Dockerfile does not copy")
+# What is uploaded to the builder is what is copied, and above all no weights.
+git = lambda *args, **more: subprocess.run(["git", *args], capture_output=True, text=True, **more).stdout
+tracked = git("ls-files", check=True).splitlines()
+others = [f"{folder}/{file}" for folder in ("weights", "models", "target", "runs") for file in ("x", "assets/x", "src/x.gguf")]
+with tempfile.TemporaryDirectory() as there:
+    git("init", "-q", there, check=True)
+    pathlib.Path(there, ".git/info/exclude").write_text(pathlib.Path(".gcloudignore").read_text())
+    paths = "\n".join(tracked + others)
+    left_out = set(git("-C", there, "check-ignore", "--no-index", "--stdin", input=paths).splitlines())
+for path in tracked + others:
+    is_copied = any(path == there or path.startswith(f"{there}/") for there in copied)
+    if is_copied == (path in left_out):
+        wrong.append(f".gcloudignore {'leaves out' if is_copied else 'uploads'} {path}")
 known = {"PROJECT", "REGION", "JOB", "SERVICE", "BUCKET", "MODELS_BUCKET", "IMAGE", "ACCOUNT"}
 for name in ("job.yaml", "service.yaml", "deploy.sh"):
     for found in set(re.findall(r"\$\{(\w+)\}", read(name))) - known:
         wrong.append(f"{name} has ${{{found}}}, which nobody fills in")
+# A user's login gives no ID token: the account is who calls, and the user may ask as it.
+commands = read("deploy.sh")
+for bound in (r"services add-iam-policy-binding \$\{SERVICE\} .*serviceAccount:\$\{ACCOUNT\} --role=roles/run\.invoker",
+              r"service-accounts add-iam-policy-binding \$\{ACCOUNT\} --member=user:.*roles/iam\.serviceAccountTokenCreator",
+              r"service-accounts create .*\$\{ACCOUNT\}", r"services describe \$\{SERVICE\} .*status\.url",
+              r"secrets versions access latest --secret=fill-audit-token"):
+    if not re.search(bound, commands):
+        wrong.append(f"deploy.sh has no command like {bound}")
 for line in wrong:
     print(line, file=sys.stderr)
 print(f"{len(list(files.iterdir()))} files, {len(wrong)} wrong")
