@@ -128,6 +128,9 @@ fn the_search_of_the_suites_logs_finds_a_secret_and_misses_no_logs() -> Result<(
         &piece,
         "GET /a?X-Goog-Signature=00",
         "authorization: Bearer eyJhbGciOi",
+        "authorization: Bearer correct-horse-battery-staple",
+        "x-serverless-authorization: Bearer e30.eyJhdWQiOiJodHRwcyJ9.c2ln",
+        "{\"token\": \"e30.eyJhdWQiOiJodHRwcyJ9",
     ] {
         std::fs::write(logs.path().join("b.log"), format!("DEBUG x: {line}\n"))?;
         let (is_clean, said) = search()?;
