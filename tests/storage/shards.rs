@@ -295,6 +295,40 @@ async fn of_many_that_believe_to_be_last_one_writes_the_report() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_shard_whose_cells_fail_ends_well_and_the_report_says_so() -> Result<()> {
+    let Some(address) = emulator() else {
+        return Ok(());
+    };
+    let bucket = bucket_with_session(&address, "failing").await?;
+    let scratch = tempfile::tempdir()?;
+    // Weights whose last quant has a layer of values that are no numbers.
+    let models = scratch.path().join("models");
+    for (file, mut bytes) in tree(&fixture("../../assets/tiny-fill"), true)? {
+        let path = models.join(&file);
+        std::fs::create_dir_all(path.parent().context("a file's folder")?)?;
+        if file.ends_with("Q8_0.gguf") {
+            let len = bytes.len();
+            bytes[len - 256..].fill(0xff);
+        }
+        std::fs::write(path, &bytes)?;
+    }
+    let session = format!("gs://{bucket}/users/u1/sessions/s1");
+    let mut said = String::new();
+    for shard in ["1/3", "2/3", "3/3"] {
+        let machine = Machine::new(scratch.path(), &shard.replace('/', "-"), &address, &bucket);
+        let args = format!("--session {session} --run-id failing --steps 1 --shard {shard}");
+        let mut command = machine.command(&args);
+        command.env("FILL_AUDIT_MODELS", &models);
+        said = ended(command.stdout(Stdio::piped()).spawn()?)?;
+    }
+    ensure!(said.contains("3 failed; the run is complete"), "{said}");
+    let (files, _) = objects(&address, &bucket, "failing").await?;
+    let report = String::from_utf8_lossy(files.get("REPORT.md").context("no report")?);
+    ensure!(report.contains("6 of 9 done"), "{report}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_asks_for_something_else_is_refused() -> Result<()> {
     let Some(address) = emulator() else {
         return Ok(());
