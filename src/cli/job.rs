@@ -3,17 +3,20 @@
 use super::bucket::{self, BucketArgs};
 use super::matrix_args::{AxisArgs, AxisDefaults, RecipeArgs};
 use super::run::with_first_dilation;
-use super::{EXIT_OK, pull};
+use super::{EXIT_CANCELLED, EXIT_CELLS_FAILED, EXIT_ERROR, EXIT_OK, pull};
 use crate::audit::RunRequest;
 use crate::audit::start::read_session;
 use crate::model::ids::RunId;
 use crate::model::run::{InferenceSize, MatmulPath, Plan};
+use crate::remote::job::wire::State;
 use crate::remote::job::{
-    JobControl, JobPlace, JobRecord, Prepared, Price, Wanted, launch, prepare, template,
+    CellsThere, JobControl, JobPlace, JobRecord, JobStatus, Prepared, Price, Wanted, launch,
+    prepare_rest, template,
 };
 use crate::storage::{StorageConfig, session};
 use anyhow::{Context as _, bail};
 use clap::{Subcommand, ValueEnum};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -171,7 +174,8 @@ pub struct StartArgs {
 pub struct StatusArgs {
     /// The run.
     pub run_id: String,
-    /// Look again every so many seconds until it has ended.
+    /// Look again every so many seconds until it has ended. The exit code then says how: 0 if the run is whole, 3
+    /// if cells of it failed, 130 if it was cancelled, 1 otherwise.
     #[arg(long, value_name = "SECS", num_args = 0..=1, default_missing_value = "20")]
     pub follow: Option<u64>,
     /// Print JSON, one line each time.
@@ -210,9 +214,15 @@ pub fn run(args: JobArgs) -> anyhow::Result<u8> {
         JobCommand::Start(args) => bucket::run_until_ctrl_c(how, |cancel| async move {
             bucket::or_stopped(&cancel, start(&args)).await
         }),
-        JobCommand::Status(args) => bucket::run_until_ctrl_c(how, |cancel| async move {
-            bucket::or_stopped(&cancel, status(&args)).await
-        }),
+        JobCommand::Status(args) => {
+            let mut code = EXIT_OK;
+            let told = &mut code;
+            let ended = bucket::run_until_ctrl_c(how, |cancel| async move {
+                *told = bucket::or_stopped(&cancel, status(&args)).await?;
+                Ok(())
+            })?;
+            Ok(if ended == EXIT_OK { code } else { ended })
+        }
         JobCommand::Cancel(args) => bucket::run_until_ctrl_c(how, |cancel| async move {
             bucket::or_stopped(&cancel, stop(&args)).await
         }),
@@ -320,7 +330,15 @@ impl Planned {
             price,
             tasks: args.tasks,
         };
-        let prepared = prepare(&request, &wanted)?;
+        // A name of one's own may be that of a run that was begun.
+        let made = match &args.run_id {
+            Some(_) => {
+                let store = bucket::open(&config).await?;
+                CellsThere::read(&*store, &config, &run_id).await?.done
+            }
+            None => BTreeSet::new(),
+        };
+        let prepared = prepare_rest(&request, &wanted, &made)?;
         Ok(Self { prepared, config })
     }
 
@@ -412,7 +430,17 @@ async fn control_of(args: &BucketArgs, run_id: &str) -> anyhow::Result<(JobContr
     Ok((control(config, record.place).await?, run_id))
 }
 
-async fn status(args: &StatusArgs) -> anyhow::Result<()> {
+/// How a run that was followed to its end went, for scripts.
+fn exit_code(status: &JobStatus) -> u8 {
+    match status.state {
+        State::Cancelled => EXIT_CANCELLED,
+        _ if !status.is_whole() => EXIT_ERROR,
+        _ if status.cells.failed > 0 => EXIT_CELLS_FAILED,
+        _ => EXIT_OK,
+    }
+}
+
+async fn status(args: &StatusArgs) -> anyhow::Result<u8> {
     let (control, run_id) = control_of(&args.bucket, &args.run_id).await?;
     loop {
         let status = control.status(&run_id).await?;
@@ -428,7 +456,8 @@ async fn status(args: &StatusArgs) -> anyhow::Result<()> {
             Some(secs) if !status.state.has_ended() => {
                 tokio::time::sleep(Duration::from_secs(secs.max(1))).await;
             }
-            _ => return Ok(()),
+            Some(_) => return Ok(exit_code(&status)),
+            None => return Ok(EXIT_OK),
         }
     }
 }

@@ -183,6 +183,12 @@ async fn a_run_is_planned_shown_started_made_by_its_tasks_and_seen_whole() {
             index == 1,
             "{status}"
         );
+        // Going on with it is planned as what is missing.
+        if index == 0 {
+            let plan = place.job_ok(&format!("plan --session SESSION --run-id r1 {MATRIX}"));
+            let rest = "2 of 4 cells in 2 tasks on NVIDIA L4, 2 are in the bucket already";
+            assert!(plan.contains(rest), "{plan}");
+        }
     }
     place.fake.change(|newest| {
         newest["conditions"][0] = json!({"type": "Completed", "state": "CONDITION_SUCCEEDED"});
@@ -195,6 +201,23 @@ async fn a_run_is_planned_shown_started_made_by_its_tasks_and_seen_whole() {
         status["cells"],
         json!({"done": 4, "failed": 0, "has_report": true})
     );
+    // Who follows it in a script learns how it ended.
+    let followed = format!("status r1 --bucket {bucket} --follow 1");
+    for (conditions, code) in [
+        (
+            json!([{"type": "Completed", "state": "CONDITION_FAILED"}]),
+            1,
+        ),
+        (
+            json!([{"type": "Completed", "state": "CONDITION_FAILED", "executionReason": "CANCELLED"}]),
+            130,
+        ),
+    ] {
+        place
+            .fake
+            .change(|newest| newest["conditions"] = conditions.clone());
+        assert_eq!(place.job(&followed).status.code(), Some(code));
+    }
     // The run opens like any other.
     let mut pull = place.command("here");
     pull.args(["pull", "r1", "--bucket", &bucket]);

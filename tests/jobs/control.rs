@@ -383,6 +383,39 @@ async fn the_status_is_cloud_runs_and_the_buckets() {
 }
 
 #[tokio::test]
+async fn an_earlier_report_does_not_make_a_failed_execution_look_well() {
+    let (fake, bucket) = (Fake::start().await, tempfile::tempdir().unwrap());
+    let control = control(&fake, bucket.path()).await;
+    let run_id = launch("r1").run_id;
+    put(&control, "audit/r1/REPORT.md", "# R").await;
+    for number in 0..15 {
+        put(&control, &format!("audit/r1/Q4_0_gs{number}.ron"), "x").await;
+    }
+    control
+        .start(&launch("r1"), "2100-01-01T00:00:00Z")
+        .await
+        .unwrap();
+    fake.change(|newest| newest["conditions"][0]["state"] = json!("CONDITION_FAILED"));
+    let status = control.status(&run_id).await.unwrap();
+    assert_eq!(status.state, State::Failed);
+    assert!(!status.cells.has_report && !status.is_whole());
+    let text = status.lines().join("\n");
+    assert!(text.contains("the run is not whole"), "{text}");
+    // Its own report, though tasks failed: what there is is said, and that it did not end well.
+    put(&control, "audit/r1/REPORT.md", "# R").await;
+    let record = bucket.path().join("audit/r1/job.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    std::fs::write(&record, text.replace("2100-01-01T00:00:00Z", NOW)).unwrap();
+    let status = control.status(&run_id).await.unwrap();
+    assert!(status.cells.has_report && !status.is_whole());
+    fake.change(|newest| newest["conditions"][0]["state"] = json!("CONDITION_SUCCEEDED"));
+    assert!(control.status(&run_id).await.unwrap().is_whole());
+    // A task that says that it ended well, and a cell that nobody tried.
+    std::fs::remove_file(bucket.path().join("audit/r1/Q4_0_gs3.ron")).unwrap();
+    assert!(!control.status(&run_id).await.unwrap().is_whole());
+}
+
+#[tokio::test]
 async fn a_cancel_is_asked_for_once_and_waited_for() {
     let (fake, bucket) = (Fake::start().await, tempfile::tempdir().unwrap());
     let control = control(&fake, bucket.path()).await;

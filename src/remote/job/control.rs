@@ -1,14 +1,14 @@
 //! A job's executions from the run's side: started, followed, cancelled. What the tasks have made is read off
 //! the bucket, so it is known also where Cloud Run says nothing.
 
+use super::cells::{CellsSeen, CellsThere};
 use super::launch::{Launch, run_id_arg};
 use super::plan::TASK_TIMEOUT_SECS;
 use super::wire::{Execution, Operation, State};
 use super::{CloudRun, JobError, JobPlace, Limits, api};
 use crate::model::ids::RunId;
-use crate::model::run::files;
 use crate::storage::gcs::{self, Environment, credentials};
-use crate::storage::store::{list_all, read_verified};
+use crate::storage::store::read_verified;
 use crate::storage::{ObjectName, Precondition, StorageConfig, StorageError, Store};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -47,23 +47,12 @@ pub struct JobRecord {
     pub started_at: String,
     /// How many tasks.
     pub tasks: usize,
-    /// Cells of all tasks.
+    /// Cells of the whole run.
     pub cells: usize,
     /// Seconds that all tasks may take together, as planned.
     pub planned_secs: f64,
     /// What they may cost, in US dollars, as planned.
     pub planned_usd: f64,
-}
-
-/// What the bucket has of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct CellsSeen {
-    /// Cells with a picture.
-    pub done: usize,
-    /// Cells that were tried and have none.
-    pub failed: usize,
-    /// Whether the report is there: the run is whole.
-    pub has_report: bool,
 }
 
 /// How far a run in a job is.
@@ -90,6 +79,14 @@ pub struct JobStatus {
 }
 
 impl JobStatus {
+    /// Whether the execution ended well and its run is whole: every cell was tried, and the report is there. Cells
+    /// may have failed.
+    pub fn is_whole(&self) -> bool {
+        matches!(self.state, State::Succeeded | State::Forgotten)
+            && self.cells.has_report
+            && self.cells.done + self.cells.failed >= self.record.cells
+    }
+
     /// As it is shown, a line each.
     pub fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!(
@@ -129,7 +126,7 @@ impl JobStatus {
         if let Some(uri) = &self.log_uri {
             lines.push(format!("logs: {uri}"));
         }
-        if self.state.has_ended() && !self.cells.has_report {
+        if self.state.has_ended() && !self.is_whole() {
             lines.push(
                 "the run is not whole; `fill-audit job start` with the same --run-id makes what is missing"
                     .to_owned(),
@@ -492,7 +489,7 @@ impl JobControl {
         let record = self.record(run_id).await?;
         let (execution, cells) = futures::join!(
             self.api.execution(&record.execution),
-            self.cells(&record.run_id)
+            CellsThere::read(&*self.store, &self.config, &record.run_id)
         );
         let (execution, state) = match execution {
             Ok(execution) => {
@@ -502,7 +499,17 @@ impl JobControl {
             Err(JobError::NotFound { .. }) => (Execution::default(), State::Forgotten),
             Err(error) => return Err(error),
         };
-        let cells = cells?;
+        let there = cells?;
+        let mut cells = there.seen();
+        if matches!(state, State::Failed | State::Cancelled) {
+            // An earlier execution's report says nothing of this one.
+            let began: Option<jiff::Timestamp> = record.started_at.parse().ok();
+            cells.has_report = began.is_some_and(|began| {
+                there
+                    .report_secs
+                    .is_some_and(|written| written >= began.as_second())
+            });
+        }
         Ok(JobStatus {
             state,
             running: execution.running_count,
@@ -514,37 +521,6 @@ impl JobControl {
             cells,
             record,
         })
-    }
-
-    /// What the bucket has of a run.
-    ///
-    /// # Errors
-    /// What the bucket says.
-    pub async fn cells(&self, run_id: &RunId) -> Result<CellsSeen, JobError> {
-        let prefix = self.config.prefix_of_run(run_id.as_str())?;
-        let listing = list_all(&*self.store, &prefix, false).await?;
-        let names: BTreeSet<&str> = listing
-            .objects
-            .iter()
-            .filter_map(|object| object.name.as_str().strip_prefix(&prefix))
-            .collect();
-        let mut seen = CellsSeen {
-            done: 0,
-            failed: 0,
-            has_report: names.contains(files::REPORT),
-        };
-        for stem in names.iter().filter_map(|name| name.strip_suffix(".ron")) {
-            let is_cell = stem != "run"
-                && !stem.starts_with("plan-")
-                && !stem.starts_with("review-")
-                && !stem.starts_with('.');
-            if is_cell && names.contains(files::composite(stem).as_str()) {
-                seen.done += 1;
-            } else if is_cell {
-                seen.failed += 1;
-            }
-        }
-        Ok(seen)
     }
 
     /// Asks the execution of a run to stop, and waits until it has, for at most [`Limits::operation`]; the status

@@ -17,7 +17,7 @@ pub struct Launch {
     pub args: Vec<String>,
     /// How many tasks.
     pub tasks: usize,
-    /// Cells of all tasks.
+    /// Cells of the whole run, those that are there already among them.
     pub cells: usize,
     /// Seconds that all tasks may take together, as planned.
     pub planned_secs: f64,

@@ -59,13 +59,16 @@ pub struct JobPlan {
     pub basis: String,
     /// Whether it was measured on this kind of GPU; otherwise it is a guess.
     pub is_measured: bool,
+    /// Cells that are there already; no task makes them again.
+    pub made: usize,
     /// What a second costs.
     pub price: Price,
 }
 
 impl JobPlan {
     /// Divides cells into tasks of at most fifty minutes: one for each quant, more where that is too long. With
-    /// `asked` exactly so many.
+    /// `asked` exactly so many. Tasks share out all cells, as they will themselves; those that `is_made` knows
+    /// take no time.
     ///
     /// # Errors
     /// [`JobError::Plan`] if a single cell takes too long, or too many or too few tasks are asked for.
@@ -75,10 +78,12 @@ impl JobPlan {
         rates: &Rates,
         price: Price,
         asked: Option<usize>,
+        is_made: &dyn Fn(&CellKey) -> bool,
     ) -> Result<Self, JobError> {
         if keys.is_empty() {
             return Err(JobError::Plan("there is no cell to be made".to_owned()));
         }
+        let missing: Vec<CellKey> = keys.iter().filter(|key| !is_made(key)).cloned().collect();
         let most = keys.len().min(MAX_SHARDS);
         let quants = shard::split(keys, most)
             .iter()
@@ -93,18 +98,25 @@ impl JobPlan {
                     keys.len()
                 )));
             }
+            // The report alone.
+            None if missing.is_empty() => (1, 1),
             None => (quants, most),
         };
         let mut plan = Self {
             tasks: Vec::new(),
             basis: String::new(),
             is_measured: false,
+            made: keys.len() - missing.len(),
             price,
         };
         for count in from..=to {
             plan.tasks = shard::split(keys, count)
                 .iter()
-                .map(|share| task(share, conditions, rates))
+                .map(|share| {
+                    let left: Vec<CellKey> =
+                        share.iter().filter(|key| !is_made(key)).cloned().collect();
+                    task(&left, conditions, rates)
+                })
                 .collect();
             if plan.longest_secs() <= LONGEST_TASK_SECS {
                 break;
@@ -122,7 +134,7 @@ impl JobPlan {
                 estimate::duration(LONGEST_TASK_SECS)
             )));
         }
-        let all = rates.of(keys, conditions);
+        let all = rates.of(if missing.is_empty() { keys } else { &missing }, conditions);
         plan.is_measured = all.measured_cells > 0;
         plan.basis = match all.measured_cells {
             0 => format!(
@@ -137,7 +149,7 @@ impl JobPlan {
         Ok(plan)
     }
 
-    /// Cells of all tasks.
+    /// Cells that all tasks are to make.
     pub fn cells(&self) -> usize {
         self.tasks.iter().map(|task| task.cells).sum()
     }
@@ -159,13 +171,21 @@ impl JobPlan {
 
     /// The plan as it is shown, a line each.
     pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![format!(
-            "{} cells in {} tasks on NVIDIA L4:",
-            self.cells(),
-            self.tasks.len()
-        )];
+        let (cells, tasks) = (self.cells(), self.tasks.len());
+        let mut lines = vec![match self.made {
+            0 => format!("{cells} cells in {tasks} tasks on NVIDIA L4:"),
+            made => format!(
+                "{cells} of {} cells in {tasks} tasks on NVIDIA L4, {made} are in the bucket already:",
+                cells + made
+            ),
+        }];
         for (index, task) in self.tasks.iter().enumerate() {
             let quants: Vec<String> = task.quants.iter().map(ToString::to_string).collect();
+            if task.cells == 0 {
+                let secs = estimate::duration(task.secs);
+                lines.push(format!("  task {index}: no cell is missing, about {secs}"));
+                continue;
+            }
             lines.push(format!(
                 "  task {index}: {}, {} cells, {} steps, about {}",
                 quants.join(" and "),
@@ -216,7 +236,13 @@ mod tests {
     use crate::model::matrix::Matrix;
     use crate::model::run::MatmulPath;
 
-    fn plan(matrix: &Matrix, px: u64, asked: Option<usize>) -> Result<JobPlan, JobError> {
+    /// The plan where all cells of some quants are there.
+    fn plan_rest(
+        matrix: &Matrix,
+        px: u64,
+        asked: Option<usize>,
+        made: &[&str],
+    ) -> Result<JobPlan, JobError> {
         let keys = matrix.cells(None);
         let environment = l4();
         let conditions = Conditions {
@@ -231,7 +257,12 @@ mod tests {
             &Rates::default(),
             Price::default(),
             asked,
+            &|key| made.contains(&key.quant.as_str()),
         )
+    }
+
+    fn plan(matrix: &Matrix, px: u64, asked: Option<usize>) -> Result<JobPlan, JobError> {
+        plan_rest(matrix, px, asked, &[])
     }
 
     fn audit() -> Matrix {
@@ -258,6 +289,28 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("April 2026"), "{text}");
+    }
+
+    #[test]
+    fn what_is_there_already_is_neither_planned_nor_priced() {
+        let whole = plan(&audit(), 1024 * 1024, None).unwrap();
+        let first = whole.tasks[0].quants[0].clone();
+        let rest = plan_rest(&audit(), 1024 * 1024, None, &[first.as_str()]).unwrap();
+        assert_eq!((rest.cells(), rest.made, rest.tasks.len()), (10, 5, 3));
+        // The task is started all the same, and loads nothing.
+        let saved = whole.tasks[0].secs - GUESSED_START_SECS;
+        assert!((whole.total_secs() - rest.total_secs() - saved).abs() < 1e-6);
+        assert!(rest.cost_usd() < whole.cost_usd());
+        let text = rest.lines().join("\n");
+        assert!(
+            text.contains("10 of 15 cells in 3 tasks on NVIDIA L4, 5 are in the bucket already"),
+            "{text}"
+        );
+        assert!(text.contains("task 0: no cell is missing, about"), "{text}");
+        let quants: Vec<String> = audit().quants.iter().map(ToString::to_string).collect();
+        let quants: Vec<&str> = quants.iter().map(String::as_str).collect();
+        let none = plan_rest(&audit(), 1024 * 1024, None, &quants).unwrap();
+        assert_eq!((none.cells(), none.made, none.tasks.len()), (0, 15, 1));
     }
 
     #[test]

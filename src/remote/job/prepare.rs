@@ -6,9 +6,10 @@ use super::plan::{self, JobPlan};
 use super::{JobError, Price};
 use crate::audit::estimate::{Conditions, Rates};
 use crate::audit::inputs::{SessionInputs, read_subject};
-use crate::audit::start::{check_gates, widest};
+use crate::audit::start::{check_gates, defaults_of, widest};
 use crate::audit::{AuditError, RunRequest};
 use crate::model::ids::RunId;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// What keeps a run from being planned.
@@ -56,6 +57,18 @@ pub struct Prepared {
 /// # Errors
 /// [`PrepareError`] naming what cannot be run.
 pub fn prepare(request: &RunRequest, wanted: &Wanted<'_>) -> Result<Prepared, PrepareError> {
+    prepare_rest(request, wanted, &BTreeSet::new())
+}
+
+/// Plans what is missing of a run: the cells whose names are in `made` are there, and cost nothing.
+///
+/// # Errors
+/// [`PrepareError`] naming what cannot be run.
+pub fn prepare_rest(
+    request: &RunRequest,
+    wanted: &Wanted<'_>,
+    made: &BTreeSet<String>,
+) -> Result<Prepared, PrepareError> {
     request.check()?;
     let folder = &request.session_dir;
     let inputs = SessionInputs::read(folder, request.inference, &widest(&request.plan))?;
@@ -73,18 +86,20 @@ pub fn prepare(request: &RunRequest, wanted: &Wanted<'_>) -> Result<Prepared, Pr
         parameters: plan::published_parameters(&keys),
     };
     let rates = Rates::read(wanted.measured, &conditions);
+    let defaults = defaults_of(&request.plan);
     let plan = JobPlan::new(
         &keys,
         &conditions,
         &rates,
         wanted.price.clone(),
         wanted.tasks,
+        &|key| made.contains(&key.name(&defaults)),
     )?;
     let launch = Launch {
         run_id: wanted.run_id.clone(),
         args: launch::arguments(wanted.session, wanted.bucket, wanted.run_id, request),
         tasks: plan.tasks.len(),
-        cells: plan.cells(),
+        cells: keys.len(),
         planned_secs: plan.total_secs(),
         planned_usd: plan.cost_usd(),
     };
