@@ -148,7 +148,11 @@ where
 impl ComposeForm {
     /// How many cells the form asks for; `None` while a list cannot be read.
     pub fn cell_count(&self) -> Option<usize> {
-        self.matrix().ok().map(|matrix| matrix.cell_count())
+        let matrix = match self.place {
+            PlaceKind::Service => self.of_service().matrix(),
+            _ => self.matrix(),
+        };
+        matrix.ok().map(|matrix| matrix.cell_count())
     }
 
     fn matrix(&self) -> Result<Matrix, Vec<FieldProblem>> {
@@ -248,30 +252,24 @@ impl ComposeForm {
         })
     }
 
-    /// The Python service runs its own matrix and takes no other.
-    fn check_for_service(&self, matrix: &Matrix, problems: &mut Vec<FieldProblem>) {
-        // It does not say what seed and dilation it uses.
-        let is_audit = matrix.quants == Quant::audited()
-            && matrix.guidances == Guidance::audited()
-            && matrix.steps == [Steps::PRODUCTION];
-        let mut note = |field: &'static str, problem: &str| {
-            let problem = format!("the Python service {problem}");
-            problems.push(FieldProblem { field, problem });
-        };
-        if !is_audit {
-            note(
-                "Matrix",
-                "runs its own: Q4_0, Q5_K_S and Q8_0 at guidance 2, 4, 10, 20 and 30 with 28 steps",
-            );
-        }
-        if self.prompts != [prompt::PRODUCTION] {
-            note("Prompts", "uses production's only");
-        }
-        if self.is_cropped {
-            note("Inference size", "takes the whole image");
-        }
-        if !self.max_cells.trim().is_empty() {
-            note("At most", "makes all of its cells");
+    /// What the Python service makes, which takes no word on it: its own matrix, production's prompt, the
+    /// whole image, all cells. What was set for other places is kept in the form.
+    fn of_service(&self) -> Self {
+        let own = Self::default();
+        Self {
+            quants: own.quants,
+            guidances: own.guidances,
+            steps: own.steps,
+            seeds: own.seeds,
+            dilations: own.dilations,
+            prompts: own.prompts,
+            recipe: own.recipe,
+            is_cropped: own.is_cropped,
+            long_side_px: own.long_side_px,
+            has_integer_kernels: own.has_integer_kernels,
+            gates_override: own.gates_override,
+            max_cells: own.max_cells,
+            ..self.clone()
         }
     }
 
@@ -280,6 +278,13 @@ impl ComposeForm {
     /// # Errors
     /// Every field that keeps it from being one.
     pub fn request(&self) -> Result<RunRequest, Vec<FieldProblem>> {
+        match self.place {
+            PlaceKind::Service => self.of_service().request_as_set(),
+            _ => self.request_as_set(),
+        }
+    }
+
+    fn request_as_set(&self) -> Result<RunRequest, Vec<FieldProblem>> {
         let mut problems = Vec::new();
         let needed: &[(&'static str, &String)] = match self.place {
             PlaceKind::ThisMachine => &[
@@ -345,9 +350,6 @@ impl ComposeForm {
                 field: "Mask recipe",
                 problem: error.to_string(),
             });
-        }
-        if self.place == PlaceKind::Service {
-            self.check_for_service(&matrix, &mut problems);
         }
         let Some(place) = place.filter(|_| problems.is_empty()) else {
             return Err(problems);
@@ -513,7 +515,7 @@ mod tests {
     }
 
     #[test]
-    fn the_python_service_takes_its_own_matrix_only() {
+    fn the_python_service_makes_its_own_matrix_whatever_was_set_for_other_places() {
         let form = ComposeForm {
             place: PlaceKind::Service,
             worker: "https://service".to_owned(),
@@ -521,17 +523,26 @@ mod tests {
             session_id: "s1".to_owned(),
             ..ComposeForm::default()
         };
-        assert!(matches!(form.request().unwrap().place, Place::Service(_)));
+        let request = form.request().unwrap();
+        assert!(matches!(request.place, Place::Service(_)));
         let other = ComposeForm {
+            quants: "not read".repeat(9),
             steps: "20".to_owned(),
             max_cells: "3".to_owned(),
             is_cropped: true,
             prompts: vec![String::new()],
             ..form
         };
-        let problems = other.request().unwrap_err();
-        let fields: Vec<_> = problems.iter().map(|p| p.field).collect();
-        assert_eq!(fields, ["Matrix", "Prompts", "Inference size", "At most"]);
+        assert_eq!(other.request().unwrap(), request);
+        assert_eq!(other.cell_count(), Some(15));
+        let here = ComposeForm {
+            place: PlaceKind::Worker,
+            ..other
+        };
+        assert!(
+            here.request().is_err(),
+            "what was set is kept for other places"
+        );
     }
 
     #[test]

@@ -47,13 +47,18 @@ pub fn compose_page_ui(
     let mut form = state.compose.clone();
     egui::Panel::bottom("compose actions").show(ui, |ui| actions_ui(ui, state, &form, out));
     egui::CentralPanel::default().show(ui, |ui| {
-        egui::ScrollArea::vertical().show(ui, |ui| {
+        let scroll = egui::ScrollArea::vertical().auto_shrink([false, true]);
+        scroll.show(ui, |ui| {
             ui.set_max_width(900.0);
             ui.heading("Where it runs");
             place_picker::place_ui(ui, state, &mut form, devices, out);
             ui.add_space(8.0);
             ui.heading("What is filled");
             paths_ui(ui, &mut form, out);
+            if form.place == PlaceKind::Service {
+                // The rest is the service's own, and said beside its address.
+                return;
+            }
             ui.add_space(8.0);
             ui.heading("The matrix");
             axes_ui(ui, &mut form);
