@@ -120,6 +120,8 @@ pub struct AppState {
     pub lab: Option<LabView>,
     /// The session that is being read for the lab, by its opening.
     pub lab_opening: Option<u64>,
+    /// Cells of the run under way that have ended, by its folder: what was read of it before does not know.
+    pub ended_cells: Vec<(PathBuf, CellKey, CellState)>,
     /// Whether cells are to be run again once the run under way has ended.
     pub rerun_waits: bool,
     /// The form of a new run.
@@ -498,6 +500,7 @@ impl AppState {
             running: None,
             unwritten: BTreeMap::new(),
             was_close_refused: false,
+            ended_cells: Vec::new(),
             rerun_waits: false,
             compose,
             compose_problems: Vec::new(),

@@ -2,7 +2,7 @@
 
 use super::remote::{self, Place, RemoteMsg};
 use super::{AppState, Effect, Event, Page, Running, approving, update};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Starts the composed run; a job's only with its plan on screen.
 pub(super) fn start(state: &mut AppState) -> Vec<Effect> {
@@ -54,10 +54,29 @@ pub(super) fn leave(state: &mut AppState) -> Vec<Effect> {
     Vec::new()
 }
 
+/// Brings a run that was read up to date: cells may have ended while it was being read.
+pub(super) fn take_in_ended(state: &mut AppState, dir: &Path) {
+    let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) else {
+        return;
+    };
+    let ended = state.ended_cells.iter().filter(|(of, ..)| of == dir);
+    let mut is_changed = false;
+    for (_, key, cell) in ended {
+        is_changed |= view.run.cells.get(key) != Some(cell);
+        view.run.cells.insert(key.clone(), cell.clone());
+    }
+    if is_changed {
+        view.lay_out();
+    }
+}
+
 /// Takes what is told of the run under way.
 pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
     match event {
-        Event::RunStarted { dir, .. } => update::open(state, dir),
+        Event::RunStarted { dir, .. } => {
+            state.ended_cells.clear();
+            update::open(state, dir)
+        }
         Event::RunProgress { dir, mut live } => {
             let now = state.running.as_ref();
             live.is_cancelling |= now.is_some_and(|now| now.live.is_cancelling);
@@ -71,14 +90,17 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             state: cell,
         } => {
             if let Some(view) = state.run.as_mut().filter(|view| view.dir == dir) {
-                view.run.cells.insert(key, *cell);
+                view.run.cells.insert(key.clone(), (*cell).clone());
                 view.lay_out();
             }
+            state.ended_cells.push((dir, key, *cell));
             approving::stage_again(state);
             Vec::new()
         }
         Event::RunEnded { dir, result } => {
             state.rerun_waits = false;
+            // It is read again as a whole.
+            state.ended_cells.clear();
             let was_elsewhere = state
                 .running
                 .take()
@@ -103,5 +125,57 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
             effects
         }
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::review::sample;
+
+    #[test]
+    fn a_cell_that_ends_while_the_run_is_read_is_not_lost() {
+        let mut state = AppState::new(crate::state::settings::Settings::default());
+        let dir = PathBuf::from("runs/one");
+        let started = Event::RunStarted {
+            dir: dir.clone(),
+            total: 9,
+        };
+        let effects = update::on_event(&mut state, started);
+        assert!(effects.contains(&Effect::OpenRun(dir.clone())));
+        // What was read first knows of no cell; one ends before that has come.
+        let done = sample::done_run();
+        let (key, cell) = done.cells.first_key_value().expect("cells");
+        let ended = Event::CellEnded {
+            dir: dir.clone(),
+            key: key.clone(),
+            state: Box::new(cell.clone()),
+        };
+        update::on_event(&mut state, ended);
+        for _ in 0..2 {
+            let read = Event::RunOpened {
+                dir: dir.clone(),
+                result: Ok(Box::new(sample::run())),
+            };
+            update::on_event(&mut state, read);
+            let view = state.run.as_ref().expect("open");
+            assert_eq!(view.run.cells.get(key), Some(cell));
+            assert_eq!(view.run.done_count(), 1);
+        }
+        // Once the run has ended, what is read is what there is.
+        let ended = Event::RunEnded {
+            dir: Some(dir.clone()),
+            result: Ok("complete".to_owned()),
+        };
+        update::on_event(&mut state, ended);
+        let read = Event::RunOpened {
+            dir,
+            result: Ok(Box::new(sample::run())),
+        };
+        update::on_event(&mut state, read);
+        assert_eq!(
+            state.run.as_ref().map(|view| view.run.done_count()),
+            Some(0)
+        );
     }
 }

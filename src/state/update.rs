@@ -420,6 +420,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 state.opening = None;
             }
             let mut effects = Vec::new();
+            let read = dir.clone();
             match (result, &mut state.run) {
                 (Ok(run), Some(view)) if view.dir == dir => {
                     view.refresh(*run);
@@ -453,6 +454,7 @@ pub(super) fn on_event(state: &mut AppState, event: Event) -> Vec<Effect> {
                 }
                 (Err(problem), _) => state.toast(problem, true),
             }
+            running::take_in_ended(state, &read);
             approving::stage_again(state);
             effects.extend(load_masks(state));
             effects
