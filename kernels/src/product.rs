@@ -6,7 +6,7 @@
 
 use crate::activations::{Bytes, Floats, WIDTH, panel_count};
 use crate::aligned::Aligned;
-use crate::instructions::Instructions;
+use crate::instructions::{Instructions, Set};
 use crate::stored::StoredType;
 use crate::{few, float, integer};
 use rayon::prelude::*;
@@ -110,13 +110,7 @@ pub fn multiply(
     }
 }
 
-fn exact(
-    set: crate::instructions::Set,
-    x: &[f32],
-    rows: usize,
-    matrix: &Matrix<'_>,
-    rounds_to_bf16: bool,
-) -> Vec<f32> {
+fn exact(set: Set, x: &[f32], rows: usize, matrix: &Matrix<'_>, rounds_to_bf16: bool) -> Vec<f32> {
     let floats = Floats::new(x, matrix.inputs);
     in_pieces(rows, matrix.outputs, |piece, sums| {
         let mut decoded = Aligned::<f32>::zeros(PIECE * CHUNK);
@@ -135,7 +129,7 @@ fn exact(
 }
 
 fn few_rows(
-    set: crate::instructions::Set,
+    set: Set,
     x: &[f32],
     rows: usize,
     matrix: &Matrix<'_>,
@@ -159,7 +153,7 @@ fn few_rows(
 }
 
 fn integer_piece(
-    set: crate::instructions::Set,
+    set: Set,
     matrix: &Matrix<'_>,
     group: usize,
     bytes: &Bytes,

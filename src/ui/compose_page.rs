@@ -234,7 +234,10 @@ fn inference_ui(ui: &mut egui::Ui, form: &mut ComposeForm) {
             );
             ui.end_row();
         }
-        text_row(ui, "At most", &mut form.max_cells, "all cells");
+        // A job makes all of its cells.
+        if form.place != PlaceKind::Job || !form.max_cells.is_empty() {
+            text_row(ui, "At most", &mut form.max_cells, "all cells");
+        }
         if is_here || !form.gates_override.is_empty() {
             text_row(
                 ui,

@@ -20,7 +20,8 @@ pub struct Price {
 }
 
 impl Default for Price {
-    /// Google's list prices of tier 1 regions for an L4 without zonal redundancy, which jobs use.
+    /// Tier 1 regions, an L4 without zonal redundancy, which jobs use. Public pages quote 0.67 USD an hour
+    /// for the GPU and 0.75 for 8 CPUs with 32 GiB; Google's own list was not read for these figures.
     fn default() -> Self {
         Self {
             gpu_usd_per_sec: 0.000_186_7,
@@ -28,9 +29,10 @@ impl Default for Price {
             gib_usd_per_sec: 0.000_002,
             cpus: 8,
             memory_gib: 32,
-            source: "list prices of tier 1 regions as published in April 2026, \
+            source:
+                "as quoted for tier 1 regions in April 2026 by others than Google; the list is \
                      https://cloud.google.com/run/pricing"
-                .to_owned(),
+                    .to_owned(),
         }
     }
 }
